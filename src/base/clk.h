@@ -1,0 +1,58 @@
+/* base/clk.h - virtual time and timers. The one source of time for guests and devices (DESIGN section 5).
+ * A clk counts nanoseconds while running, starting from 0; it can be paused, saved and set. Timers belong to a clk
+ * and are run by whoever calls clk_run(): the machine's event-loop thread, under the bus lock.
+ * Threads: clk_now_ns may be called from any thread. timer_* and clk_run take the clk's own lock, so timers may be armed
+ * from any thread; callbacks run on the clk_run caller with no clk lock held. */
+#ifndef BASE_CLK_H
+#define BASE_CLK_H
+#include <pthread.h>
+
+#include "base/types.h"
+
+struct timer;
+typedef void timer_fn(struct timer *t);
+typedef void clk_wake_fn(void *ctx); /* the earliest deadline moved: re-read clk_next_ns; called without locks held */
+
+struct clk {
+    pthread_mutex_t lock;    /* guards everything below except the atomics                  */
+    struct timer **heap;     /* binary heap by due_ns; grown at timer_init, never on arm    */
+    u32 armed, slots, inited; /* heap use, capacity, timers initialised                      */
+    bool manual;             /* time moves only by clk_advance (unit tests, replay)         */
+    bool running;
+    u64 base_ns;             /* virtual time when last started, or now when paused          */
+    u64 host_ns;             /* host monotonic time at that moment                          */
+    u64 wall_base_s_ns;      /* wall clock (ns since 1970, UTC) at virtual time 0           */
+    clk_wake_fn *wake;
+    void *wake_ctx;
+};
+/** clk_init - stopped at 0; wall clock read from the host here, once. @manual: for tests. */
+void clk_init(struct clk *c, bool manual);
+void clk_fini(struct clk *c);
+void clk_start(struct clk *c);
+void clk_stop(struct clk *c);
+u64 clk_now_ns(const struct clk *c);
+/* Nanoseconds since 1970 UTC of the guest's wall clock: wall base + clk_now_ns. */
+u64 clk_wall_ns(const struct clk *c);
+/* Move a manual clock forward; does not run timers. */
+void clk_advance(struct clk *c, u64 ns);
+/* Set the time of a stopped clock (state load). */
+void clk_set_ns(struct clk *c, u64 now_ns);
+void clk_set_wake(struct clk *c, clk_wake_fn *fn, void *ctx);
+/* Earliest deadline, or UINT64_MAX. */
+u64 clk_next_ns(struct clk *c);
+/* Run every timer that is due (bounded: each at most once); returns how many ran. */
+u32 clk_run(struct clk *c);
+
+struct timer {
+    struct clk *clk; /* borrowed */
+    timer_fn *fn;
+    u64 due_ns;
+    u32 slot; /* index in the heap + 1; 0 when not armed */
+};
+void timer_init(struct timer *t, struct clk *c, timer_fn *fn);
+void timer_fini(struct timer *t);
+void timer_arm(struct timer *t, u64 due_ns); /* re-arming moves it */
+void timer_cancel(struct timer *t);
+bool timer_is_armed(const struct timer *t);
+static inline u64 timer_now_ns(const struct timer *t) { return clk_now_ns(t->clk); }
+#endif
