@@ -1,0 +1,22 @@
+/* dev/misc.h - the small ones: system control ports, legacy DMA registers, debug ports. */
+#ifndef DEV_MISC_H
+#define DEV_MISC_H
+#include "bus/chardev.h"
+#include "bus/dev.h"
+
+/* i8042 system-control subset: port 0x64 command 0xFE pulses reset; no keyboard answers (every
+ * status bit clear, the output buffer never fills), so probes give up at once. Port 0x92: fast A20
+ * and fast reset. cfg: NULL. */
+extern const struct dev_class sysctl_class;
+/* 8237 DMA controllers and page registers: they remember what is written and do nothing; ports
+ * 0x80 (POST) included. */
+extern const struct dev_class isa_dma_class;
+/* Port 0xF4: a write of v ends the machine with status (v << 1) | 1, as QEMU's isa-debug-exit
+ * does. */
+extern const struct dev_class debug_exit_class;
+/* Port 0xE9: bytes written appear on the chardev; reads give 0xE9. */
+extern const struct dev_class debug_con_class;
+struct debug_con_cfg {
+    struct chardev *chardev; /* borrowed; NULL: dropped */
+};
+#endif
