@@ -1,4 +1,5 @@
-/* check - what happens when an ASSERT fails: the condition, the values, the thread's own dump, abort(). */
+/* check - what happens when an ASSERT fails: the condition, the values, the thread's own dump,
+ * abort(). */
 #include "base/check.h"
 
 #include <stdarg.h>

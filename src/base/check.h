@@ -1,5 +1,5 @@
-/* base/check.h - ASSERT: our own bugs abort at once, loudly, in release builds too (STYLE section 6, third kind).
- * Never for anything a guest, a file or a caller chose. */
+/* base/check.h - ASSERT: our own bugs abort at once, loudly, in release builds too (STYLE section
+ * 6, third kind). Never for anything a guest, a file or a caller chose. */
 #ifndef BASE_CHECK_H
 #define BASE_CHECK_H
 #include "base/types.h"

@@ -1,8 +1,9 @@
-/* base/clk.h - virtual time and timers. The one source of time for guests and devices (DESIGN section 5).
- * A clk counts nanoseconds while running, starting from 0; it can be paused, saved and set. Timers belong to a clk
- * and are run by whoever calls clk_run(): the machine's event-loop thread, under the bus lock.
- * Threads: clk_now_ns may be called from any thread. timer_* and clk_run take the clk's own lock, so timers may be armed
- * from any thread; callbacks run on the clk_run caller with no clk lock held. */
+/* base/clk.h - virtual time and timers. The one source of time for guests and devices (DESIGN
+ * section 5). A clk counts nanoseconds while running, starting from 0; it can be paused, saved and
+ * set. Timers belong to a clk and are run by whoever calls clk_run(): the machine's event-loop
+ * thread, under the bus lock. Threads: clk_now_ns may be called from any thread. timer_* and
+ * clk_run take the clk's own lock, so timers may be armed from any thread; callbacks run on the
+ * clk_run caller with no clk lock held. */
 #ifndef BASE_CLK_H
 #define BASE_CLK_H
 #include <pthread.h>
@@ -11,25 +12,33 @@
 
 struct timer;
 typedef void timer_fn(struct timer *t);
-typedef void clk_wake_fn(void *ctx); /* the earliest deadline moved: re-read clk_next_ns; called without locks held */
+/* The earliest deadline came nearer, or time started or jumped: re-read clk_next_ns. Called without
+ * locks held. A deadline that moves away is not reported: the sleeper wakes once for nothing. */
+typedef void clk_wake_fn(void *ctx);
 
 struct clk {
-    pthread_mutex_t lock;    /* guards everything below except the atomics                  */
-    struct timer **heap;     /* binary heap by due_ns; grown at timer_init, never on arm    */
-    u32 armed, slots, inited; /* heap use, capacity, timers initialised                      */
-    bool manual;             /* time moves only by clk_advance (unit tests, replay)         */
-    bool running;
-    u64 base_ns;             /* virtual time when last started, or now when paused          */
-    u64 host_ns;             /* host monotonic time at that moment                          */
-    u64 wall_base_s_ns;      /* wall clock (ns since 1970, UTC) at virtual time 0           */
-    clk_wake_fn *wake;
+    pthread_mutex_t lock;     /* guards heap and due list; makes writers of time single */
+    struct timer **heap;      /* binary heap by due_ns; grown at timer_init, not on arm */
+    u32 armed, slots, inited; /* heap use, capacity, timers initialised                 */
+    struct timer *due;        /* taken off the heap by clk_run, not yet run             */
+    bool manual;              /* time moves only by clk_advance (tests, replay)         */
+    u64 wall_base_s_ns;       /* wall clock (ns since 1970, UTC) at virtual time 0      */
+    clk_wake_fn *wake;        /* this, wake_ctx, manual: set before the clock is shared */
     void *wake_ctx;
+    /* Time itself, a sequence lock: readers retry while seq is odd or has changed, and never block.
+     */
+    _Atomic u32 seq;
+    _Atomic bool running;
+    _Atomic u64 base_ns; /* virtual time when last started, or now when paused */
+    _Atomic u64 host_ns; /* host monotonic time at that moment                 */
 };
 /** clk_init - stopped at 0; wall clock read from the host here, once. @manual: for tests. */
 void clk_init(struct clk *c, bool manual);
 void clk_fini(struct clk *c);
 void clk_start(struct clk *c);
 void clk_stop(struct clk *c);
+/** clk_now_ns - virtual time; lock-free, never goes backwards except by clk_set_ns. Cost: one
+ * clock_gettime. */
 u64 clk_now_ns(const struct clk *c);
 /* Nanoseconds since 1970 UTC of the guest's wall clock: wall base + clk_now_ns. */
 u64 clk_wall_ns(const struct clk *c);
@@ -47,8 +56,11 @@ struct timer {
     struct clk *clk; /* borrowed */
     timer_fn *fn;
     u64 due_ns;
-    u32 slot; /* index in the heap + 1; 0 when not armed */
+    u32 slot;           /* index in the heap + 1; 0 when not armed; UINT32_MAX while due */
+    struct timer *next; /* on the due list */
 };
+/** timer_init - ready to be armed. May allocate (set-up time only); timer_fini cancels and must
+ * precede clk_fini. */
 void timer_init(struct timer *t, struct clk *c, timer_fn *fn);
 void timer_fini(struct timer *t);
 void timer_arm(struct timer *t, u64 due_ns); /* re-arming moves it */

@@ -1,4 +1,5 @@
-/* err - filling, wrapping and naming errors. One table (err.def) gives code, sentence and status. */
+/* err - filling, wrapping and naming errors. One table (err.def) gives code, sentence and status.
+ */
 #include "base/err.h"
 
 #include <errno.h>

@@ -26,8 +26,8 @@ enum { PAGE_SHIFT = 12, PAGE_BYTES = 1 << PAGE_SHIFT };
 #define MIB(n) ((u64)(n) << 20)
 #define GIB(n) ((u64)(n) << 30)
 #define NS_PER_S 1000000000ull
-#define MS_TO_NS(ms) ((u64)(ms) * 1000000ull)
-#define US_TO_NS(us) ((u64)(us) * 1000ull)
+#define MS_TO_NS(ms) ((ms) * (u64)1000000)
+#define US_TO_NS(us) ((us) * (u64)1000)
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define BIT(n) (1ull << (n))
@@ -35,7 +35,7 @@ enum { PAGE_SHIFT = 12, PAGE_BYTES = 1 << PAGE_SHIFT };
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)(((char *)(ptr)) - offsetof(type, member)))
 
 static inline u64 min_u64(u64 a, u64 b) { return a < b ? a : b; }
 static inline u64 max_u64(u64 a, u64 b) { return a > b ? a : b; }
@@ -47,7 +47,10 @@ static inline u64 bits(u64 v, unsigned hi, unsigned lo)
     return (v >> lo) & (hi - lo == 63 ? ~0ull : (1ull << (hi - lo + 1)) - 1);
 }
 /* all-ones in the low @bytes bytes, 1..8 */
-static inline u64 mask_bytes(unsigned bytes) { return bytes >= 8 ? ~0ull : (1ull << (bytes * 8)) - 1; }
+static inline u64 mask_bytes(unsigned bytes)
+{
+    return bytes >= 8 ? ~0ull : (1ull << (bytes * 8)) - 1;
+}
 /* sign-extend the low @bytes bytes of @v, 1..8 */
 static inline u64 sign_extend(u64 v, unsigned bytes)
 {
