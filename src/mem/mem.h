@@ -82,6 +82,9 @@ void mem_trace_clear(struct mem *mem, gpa_t gpa, u8 bits);
  * ROM and trace bits. */
 int mem_read(const struct mem *mem, gpa_t gpa, void *buf, u64 bytes);
 int mem_write(struct mem *mem, gpa_t gpa, const void *buf, u64 bytes);
+/** mem_wrote - bytes of one page were changed through a host pointer: tell the listener if the page
+ * is traced. */
+void mem_wrote(struct mem *mem, gpa_t gpa, u32 bytes);
 /* As mem_write, ROM included: loaders and firmware only. */
 int mem_load(struct mem *mem, gpa_t gpa, const void *buf, u64 bytes);
 int mem_fill(struct mem *mem, gpa_t gpa, u8 byte, u64 bytes);

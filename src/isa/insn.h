@@ -1,0 +1,144 @@
+/* isa/insn.h - a decoded x86 instruction as data, and the decoder (Zydis underneath).
+ * Pure: no guest state, no I/O. Every instruction the product knows is either a row of insn.def (control flow, stack, string,
+ * segment, flags of privilege, system, I/O) or of class COMPUTE: it means the same at every privilege level, so the host CPU
+ * itself executes it with registers and memory operand replaced (DESIGN section 3). */
+#ifndef ISA_INSN_H
+#define ISA_INSN_H
+#include "base/limits.h"
+#include "base/types.h"
+
+struct vcpu;
+struct insn;
+
+/* What executing one instruction came to. */
+enum x_result {
+    X_NEXT = 0, /* done; the caller advances RIP by insn->len (wrapped to the code size)                  */
+    X_JUMP,     /* done; RIP was set                                                                     */
+    X_AGAIN,    /* REP: one or more iterations done, more to come; RIP stays, interrupts may be taken    */
+    X_FAULT,    /* vcpu->exc holds the exception; architectural state is as before the instruction       */
+    X_HALT,     /* HLT retired: RIP already advanced                                                     */
+    X_SHUTDOWN, /* triple fault                                                                          */
+};
+typedef enum x_result insn_exec_fn(struct vcpu *v, const struct insn *i);
+
+enum isa_mode { ISA_16, ISA_32, ISA_64 }; /* code size: CS.D=0, CS.D=1 (or compatibility), CS.L=1 */
+
+/* Register files. */
+enum reg_file {
+    RF_NONE,
+    RF_GPR,      /* 0..15: RAX RCX RDX RBX RSP RBP RSI RDI R8..R15 */
+    RF_GPR_HIGH, /* 0..3: AH CH DH BH                              */
+    RF_SEG,      /* enum seg_id                                    */
+    RF_CR,
+    RF_DR,
+    RF_ST,
+    RF_MMX,
+    RF_VEC,  /* XMM, YMM, ZMM 0..31; width in opnd.bytes */
+    RF_MASK, /* K0..K7                                   */
+    RF_BND,
+    RF_OTHER,
+};
+enum gpr { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, GPRS };
+enum seg_id { ES, CS, SS, DS, FS, GS, SEGS };
+enum { REG_NONE = 0xFF, REG_RIP = 0x10 }; /* for insn.base and insn.index */
+
+enum opnd_kind { OPND_NONE, OPND_REG, OPND_MEM, OPND_IMM, OPND_REL, OPND_FAR };
+enum { OPND_R = 1, OPND_W = 2 };
+struct insn_opnd {
+    u8 kind; /* enum opnd_kind                                      */
+    u8 file; /* enum reg_file when kind is OPND_REG                 */
+    u8 reg;  /* number in its file                                  */
+    u8 rw;   /* OPND_R | OPND_W                                     */
+    u8 bytes; /* size; 0 when above 255 or meaningless (see mem_bytes) */
+};
+
+enum insn_prefix {
+    PFX_LOCK = 1 << 0,
+    PFX_REP = 1 << 1,   /* F3 acting as REP/REPE        */
+    PFX_REPNE = 1 << 2, /* F2 acting as REPNE           */
+    PFX_66 = 1 << 3,
+    PFX_67 = 1 << 4,
+    PFX_SEG = 1 << 5,
+};
+
+/* Which enabling rules apply before the instruction may run (CR0.EM/TS/MP, CR4.OSFXSR/OSXSAVE, XCR0). */
+enum fpu_class { FPU_NONE, FPU_X87, FPU_WAIT, FPU_MMX, FPU_SSE, FPU_AVX, FPU_AVX512, FPU_CLASSES };
+
+enum { INSN_OPNDS = 4 };
+struct insn {
+    insn_exec_fn *exec; /* filled by cpu/insn_exec: the row's function, or the host runner for COMPUTE */
+    const void *thunk;  /* COMPUTE: host code, owned by engine/common/native; NULL until first use    */
+    u64 imm;            /* first immediate, sign-extended; far pointer: offset; REL: signed distance  */
+    s64 disp;           /* displacement of the memory operand, or moffs                               */
+    u32 next_hint;      /* private to the engine                                                      */
+    u16 row;            /* row of insn.def; INSN_COMPUTE; or INSN_UD (not an instruction we offer)     */
+    u16 mnemonic;       /* ZydisMnemonic                                                              */
+    u16 mem_bytes;      /* size of the memory operand, 0 when there is none                           */
+    u16 imm2;           /* second immediate (ENTER) or the far pointer's selector                     */
+    u8 len;             /* bytes, 1..15                                                               */
+    u8 mode;            /* enum isa_mode it was decoded for                                           */
+    u8 opsize;          /* effective operand size in bytes: 1, 2, 4, 8                                */
+    u8 addrsize;        /* effective address size in bytes: 2, 4, 8                                   */
+    u8 stack_bytes;     /* PUSH/POP/CALL/RET element size in bytes                                    */
+    u8 prefixes;        /* enum insn_prefix                                                           */
+    u8 base, index;     /* enum gpr, REG_RIP, REG_NONE (VSIB: vector number in index)                 */
+    u8 scale;           /* shift: 0..3                                                                */
+    u8 seg;             /* effective segment of the memory operand, enum seg_id                       */
+    u8 mem_rw;          /* OPND_R | OPND_W of the memory operand; 0 for LEA-like                      */
+    u8 fpu;             /* enum fpu_class                                                             */
+    u8 flags_r, flags_w; /* arithmetic flags read, written (or left undefined): enum insn_flag         */
+    u8 opnds;           /* explicit operands in op[]                                                  */
+    u8 cc;              /* condition code of Jcc/SETcc/CMOVcc: opcode bits 3:0                         */
+    u8 opcode;          /* last opcode byte                                                            */
+    u8 modrm;           /* ModRM byte, 0 when there is none                                            */
+    struct insn_opnd op[INSN_OPNDS];
+    u8 bytes[INSN_BYTES_MAX]; /* as fetched */
+};
+/* arithmetic flags squeezed into a byte: the LAHF image with OF in bit 1 */
+enum insn_flag { IF_CF = 1, IF_OF = 2, IF_PF = 4, IF_AF = 0x10, IF_ZF = 0x40, IF_SF = 0x80, IF_ALL = 0xD7 };
+
+/* Rows. */
+enum insn_class {
+    C_COMPUTE,
+    C_BRANCH,  /* near control flow           */
+    C_STACK,
+    C_STRING,
+    C_FLAGS,   /* flags of privilege and DF   */
+    C_SEGMENT, /* segment loads and far flow  */
+    C_SYSTEM,
+    C_IO,
+    C_XSTATE,  /* FXSAVE, XSAVE family        */
+};
+enum insn_attr {
+    A_ENDBLOCK = 1 << 0,  /* nothing after it may be decoded ahead             */
+    A_CPL0 = 1 << 1,      /* #GP(0) unless CPL is 0                            */
+    A_SENSITIVE = 1 << 2, /* tells or touches privileged state outside ring 0  */
+    A_NO64 = 1 << 3,      /* #UD in 64-bit mode                                */
+    A_ONLY64 = 1 << 4,    /* #UD outside 64-bit mode                           */
+    A_PROT = 1 << 5,      /* #UD in real and virtual-8086 mode                 */
+    A_LOCK = 1 << 6,      /* LOCK allowed (memory destination)                 */
+    A_JUMP = 1 << 7,      /* may set RIP                                       */
+};
+struct insn_row {
+    u16 mnemonic; /* ZydisMnemonic */
+    u8 class;     /* enum insn_class */
+    u16 attr;     /* enum insn_attr  */
+    const char *name, *spec;
+};
+enum { INSN_COMPUTE = 0, INSN_UD = 0xFFFF };
+/* insn_rows[0] is the pseudo-row of class COMPUTE. */
+extern const struct insn_row insn_rows[];
+extern const u32 insn_rows_count;
+
+/**
+ * isa_decode - decode one instruction.
+ * @out   filled completely on success except exec, thunk and next_hint, which become 0
+ * @code  @avail bytes starting at the instruction (more than 15 are ignored)
+ * Returns the length; 0 when @avail bytes are too few to tell; -1 when no x86 instruction starts so (out->row = INSN_UD,
+ * out->len = 0, #UD is due), -2 when it would be longer than 15 bytes (#GP(0) is due).
+ * Spec: SDM vol. 2A chapter 2.
+ */
+int isa_decode(struct insn *out, const u8 *code, u32 avail, enum isa_mode mode);
+/** isa_format - Intel-syntax text of an instruction at @rip, for dumps. Returns @buf. */
+const char *isa_format(const struct insn *i, u64 rip, char *buf, u32 bytes);
+#endif
