@@ -1,0 +1,29 @@
+# guest.mk - bare-metal test guests; included by the root Makefile, which sets B (build folder).
+# Only the host's gcc and binutils are needed.  Images: $(B)/guest-tests/*.elf, hostile ones in
+# $(B)/guest-tests/hostile/, the benchmark's flat disk in $(B)/guest-tests/bench.img.
+GT_DIR  := $(B)/guest-tests
+GT_CC   ?= gcc
+GT_CFLAGS := -std=gnu17 -O2 -g0 -ffreestanding -fno-pic -fno-pie -mno-red-zone -fno-stack-protector \
+  -fcf-protection=none -fno-asynchronous-unwind-tables -fno-strict-aliasing -mcmodel=small \
+  -fno-tree-loop-distribute-patterns -Wall -Wextra -Werror -Wno-array-bounds -I.
+GT_LDFLAGS := -nostdlib -static -z max-page-size=4096 --no-warn-rwx-segments -T guest/lib/guest.ld
+GT_SUITES  := $(patsubst guest/suites/%.c,%,$(wildcard guest/suites/*.c))
+GT_HOSTILE := $(patsubst guest/hostile/%.c,%,$(wildcard guest/hostile/*.c))
+GT_LIB := $(patsubst guest/lib/%,$(GT_DIR)/obj/lib/%.o,$(wildcard guest/lib/*.c guest/lib/*.S))
+GT_HDRS := $(wildcard guest/lib/*.h) guest/lib/guest.ld guest/guest.mk
+GT_IMAGES := $(GT_SUITES:%=$(GT_DIR)/%.elf) $(GT_HOSTILE:%=$(GT_DIR)/hostile/%.elf)
+
+.PHONY: guest-tests
+guest-tests: $(GT_IMAGES) $(GT_BENCH)
+
+$(GT_DIR)/obj/%.c.o: guest/%.c $(GT_HDRS)
+	@mkdir -p $(@D)
+	$(GT_CC) $(GT_CFLAGS) -mgeneral-regs-only -c $< -o $@
+$(GT_DIR)/obj/%.S.o: guest/%.S $(GT_HDRS)
+	@mkdir -p $(@D)
+	$(GT_CC) -I. -c $< -o $@
+$(GT_DIR)/%.elf: $(GT_DIR)/obj/suites/%.c.o $(GT_LIB)
+	ld $(GT_LDFLAGS) $^ -o $@
+$(GT_DIR)/hostile/%.elf: $(GT_DIR)/obj/hostile/%.c.o $(GT_LIB)
+	@mkdir -p $(@D)
+	ld $(GT_LDFLAGS) $^ -o $@
