@@ -119,7 +119,7 @@ test: deps-build
 	@B=$(B) tools/test.sh unit tests
 
 unit: test-bins
-	@B=$(B) tools/test.sh unit $(DIRS)
+	@B=$(B) DIRS="$(DIRS)" tools/test.sh unit
 
 check: test
 	@B=$(B) tools/test.sh check

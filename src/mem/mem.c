@@ -270,6 +270,12 @@ static void after_store(const struct mem *mem, const struct mem_slot *s, gpa_t g
     if (unlikely(trace) && mem->traced) mem->traced(mem->listener, gpa, (u32)bytes, trace);
 }
 
+void mem_wrote(struct mem *mem, gpa_t gpa, u32 bytes)
+{
+    const struct mem_slot *s = mem_slot_find(mem, gpa);
+    if (s) after_store(mem, s, gpa, bytes);
+}
+
 static bool page_is_rom(const struct mem_slot *s, gpa_t gpa)
 {
     return atomic_load_explicit(slot_trace(s, gpa), memory_order_relaxed) & MEM_ROM;
