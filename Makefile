@@ -2,7 +2,7 @@
 # Output goes to $(B); sources are found, never listed.  *.mk files in guest/, bench/ and tests/ add their own rules.
 
 B ?= build
-ifeq ($(origin CC),default)
+ifneq ($(filter default undefined,$(origin CC)),)
 CC := gcc
 endif
 CLANG ?= clang
