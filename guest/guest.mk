@@ -14,7 +14,7 @@ GT_HDRS := $(wildcard guest/lib/*.h) guest/lib/guest.ld guest/guest.mk
 GT_IMAGES := $(GT_SUITES:%=$(GT_DIR)/%.elf) $(GT_HOSTILE:%=$(GT_DIR)/hostile/%.elf)
 
 .PHONY: guest-tests
-guest-tests: $(GT_IMAGES) $(GT_BENCH)
+guest-tests: $(GT_IMAGES)
 
 $(GT_DIR)/obj/%.c.o: guest/%.c $(GT_HDRS)
 	@mkdir -p $(@D)
@@ -27,3 +27,22 @@ $(GT_DIR)/%.elf: $(GT_DIR)/obj/suites/%.c.o $(GT_LIB)
 $(GT_DIR)/hostile/%.elf: $(GT_DIR)/obj/hostile/%.c.o $(GT_LIB)
 	@mkdir -p $(@D)
 	ld $(GT_LDFLAGS) $^ -o $@
+
+# ---- benchmark: bare-metal image, the same object natively, and a bootable disk for Bochs ----
+GT_BENCH := $(GT_DIR)/bench.elf $(GT_DIR)/bench-native $(GT_DIR)/bench.img
+$(GT_DIR)/obj/bench/%.c.o: guest/bench/%.c guest/bench/work.h $(GT_HDRS)
+	@mkdir -p $(@D)
+	$(GT_CC) $(GT_CFLAGS) -c $< -o $@
+$(GT_DIR)/bench.elf: $(GT_DIR)/obj/bench/main.c.o $(GT_DIR)/obj/bench/work.c.o $(GT_LIB)
+	ld $(GT_LDFLAGS) $^ -o $@
+$(GT_DIR)/bench-native: guest/bench/native.c $(GT_DIR)/obj/bench/work.c.o
+	$(GT_CC) -std=gnu17 -O2 -Wall -Wextra -Werror -I. -no-pie $^ -o $@
+$(GT_DIR)/bench.img: guest/bench/bootsect.S $(GT_DIR)/bench.elf
+	objcopy -O binary $(GT_DIR)/bench.elf $@.flat
+	$(GT_CC) -c -I. $< -o $@.o -DENTRY=0x$$(nm $(GT_DIR)/bench.elf | awk '/ entry32$$/ {print $$1}') \
+	  -DFLAT_SECTORS=$$(( ($$(stat -c %s $@.flat) + 511) / 512 ))
+	ld -Ttext 0x7C00 --oformat binary $@.o -o $@
+	cat $@.flat >> $@
+	truncate -s 10321920 $@
+.PHONY: guest-bench
+guest-bench: $(GT_BENCH)
