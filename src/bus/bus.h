@@ -3,14 +3,13 @@
  * Accesses may have 1, 2, 4 or 8 bytes (ports: up to 4) at any alignment. The bus cuts them at
  * region borders and to the sizes a region declares, so a device only ever sees aligned accesses
  * of min_bytes..max_bytes:
- *   wider or misaligned         several accesses, lowest address first
- *   narrower than min_bytes     reads: the containing unit is read and the bytes are taken out of
- *   it; writes: zero-extended
- *                               when they start the unit, else dropped and counted (such registers
- *                               have no byte enables)
- *   nobody there                reads give all-ones, writes vanish; counted
+ *   wider or misaligned   several accesses, lowest address first
+ *   too narrow, read      the containing unit of min_bytes is read and the bytes are taken out of
+ * it too narrow, write     zero-extended when it starts a unit, else dropped and counted (such
+ *                         registers have no byte enables)
+ *   nobody there          reads give all-ones, writes vanish; counted
  * Threads: the bus lock serialises all device code. bus_{port,mmio}_* take it; everything else
- * says so.  */
+ * says so. */
 #ifndef BUS_BUS_H
 #define BUS_BUS_H
 #include <pthread.h>
