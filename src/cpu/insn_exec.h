@@ -7,15 +7,20 @@
 #include "isa/insn.h"
 
 /**
- * insn_bind - choose i->exec for a freshly decoded instruction, privilege and mode rules included: rows whose attributes forbid this
- * code size, invalid LOCK, and instructions the CPU model does not offer bind to x_ud. COMPUTE binds to @compute (the engine's host runner).
+ * insn_bind - choose i->exec for a freshly decoded instruction: rows whose attributes forbid this code size, LOCK where
+ * it is not allowed, and instructions the CPU model does not offer bind to x_ud (TZCNT and LZCNT become the BSF and BSR they
+ * are on such processors). Rows with run-time rules bind to insn_exec_checked, all others to the row's function.
+ * COMPUTE binds to @compute, the engine's host runner, which itself checks v->fpu_fault[i->fpu] before anything else when
+ * i->fpu is not FPU_NONE: 0 may run, else raise that vector (#UD or #NM).
+ * A vCPU without a model (unit tests) offers everything.
  */
 void insn_bind(const struct vcpu *v, struct insn *i, insn_exec_fn *compute);
-/** insn_exec_checked - the row's run-time rules (CPL, IOPL, fpu_fault), then exec. */
+/** insn_exec_checked - the row's run-time rules (A_PROT: #UD, A_CPL0: #GP(0), v->fpu_fault), then exec. */
 enum x_result insn_exec_checked(struct vcpu *v, const struct insn *i);
+/** insn_row_exec - the function of row @row, for tests and the translator. NULL for INSN_COMPUTE and beyond the table. */
+insn_exec_fn *insn_row_exec(u16 row);
 
-#define INSN(mnemonic, class, attr, exec, spec) insn_exec_fn exec;
+#define INSN(mnemonic, form, class, attr, exec, spec) insn_exec_fn exec;
 #include "isa/insn.def"
 #undef INSN
-insn_exec_fn x_ud;
 #endif

@@ -61,8 +61,9 @@ enum insn_prefix {
     PFX_SEG = 1 << 5,
 };
 
-/* Which enabling rules apply before the instruction may run (CR0.EM/TS/MP, CR4.OSFXSR/OSXSAVE, XCR0). */
-enum fpu_class { FPU_NONE, FPU_X87, FPU_WAIT, FPU_MMX, FPU_SSE, FPU_AVX, FPU_AVX512, FPU_CLASSES };
+/* Which enabling rules apply before the instruction may run (CR0.EM/TS/MP, CR4.OSFXSR/OSXSAVE, XCR0).
+ * FPU_VEX: VEX-encoded integer instructions (BMI), which only real and virtual-8086 mode refuse (#UD). */
+enum fpu_class { FPU_NONE, FPU_X87, FPU_WAIT, FPU_MMX, FPU_SSE, FPU_AVX, FPU_AVX512, FPU_VEX, FPU_CLASSES };
 
 enum { INSN_OPNDS = 4 };
 struct insn {
@@ -86,49 +87,21 @@ struct insn {
     u8 seg;             /* effective segment of the memory operand, enum seg_id                       */
     u8 mem_rw;          /* OPND_R | OPND_W of the memory operand; 0 for LEA-like                      */
     u8 fpu;             /* enum fpu_class                                                             */
-    u8 flags_r, flags_w; /* arithmetic flags read, written (or left undefined): enum insn_flag         */
-    u8 opnds;           /* explicit operands in op[]                                                  */
+    /* Arithmetic flags (enum insn_flag). w: written or left undefined. r: whose old value can matter, so also those
+     * left undefined and those written only sometimes (shifts by a count that may be 0). */
+    u8 flags_r, flags_w;
+    u8 opnds;           /* visible operands in op[], without EVEX opmasks                             */
     u8 cc;              /* condition code of Jcc/SETcc/CMOVcc: opcode bits 3:0                         */
     u8 opcode;          /* last opcode byte                                                            */
     u8 modrm;           /* ModRM byte, 0 when there is none                                            */
+    u8 feature[2];      /* enum cpu_feature (isa/feature.h): the guest's CPU model must have both     */
     struct insn_opnd op[INSN_OPNDS];
     u8 bytes[INSN_BYTES_MAX]; /* as fetched */
 };
 /* arithmetic flags squeezed into a byte: the LAHF image with OF in bit 1 */
 enum insn_flag { IF_CF = 1, IF_OF = 2, IF_PF = 4, IF_AF = 0x10, IF_ZF = 0x40, IF_SF = 0x80, IF_ALL = 0xD7 };
 
-/* Rows. */
-enum insn_class {
-    C_COMPUTE,
-    C_BRANCH,  /* near control flow           */
-    C_STACK,
-    C_STRING,
-    C_FLAGS,   /* flags of privilege and DF   */
-    C_SEGMENT, /* segment loads and far flow  */
-    C_SYSTEM,
-    C_IO,
-    C_XSTATE,  /* FXSAVE, XSAVE family        */
-};
-enum insn_attr {
-    A_ENDBLOCK = 1 << 0,  /* nothing after it may be decoded ahead             */
-    A_CPL0 = 1 << 1,      /* #GP(0) unless CPL is 0                            */
-    A_SENSITIVE = 1 << 2, /* tells or touches privileged state outside ring 0  */
-    A_NO64 = 1 << 3,      /* #UD in 64-bit mode                                */
-    A_ONLY64 = 1 << 4,    /* #UD outside 64-bit mode                           */
-    A_PROT = 1 << 5,      /* #UD in real and virtual-8086 mode                 */
-    A_LOCK = 1 << 6,      /* LOCK allowed (memory destination)                 */
-    A_JUMP = 1 << 7,      /* may set RIP                                       */
-};
-struct insn_row {
-    u16 mnemonic; /* ZydisMnemonic */
-    u8 class;     /* enum insn_class */
-    u16 attr;     /* enum insn_attr  */
-    const char *name, *spec;
-};
-enum { INSN_COMPUTE = 0, INSN_UD = 0xFFFF };
-/* insn_rows[0] is the pseudo-row of class COMPUTE. */
-extern const struct insn_row insn_rows[];
-extern const u32 insn_rows_count;
+#include "isa/row.h"
 
 /**
  * isa_decode - decode one instruction.
