@@ -26,7 +26,8 @@ endif
 
 # ---- flags ---------------------------------------------------------------------------------------
 SAN ?=
-WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wvla
 OPT := -O2 -g
 ifneq ($(SAN),)
 OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
@@ -145,6 +146,7 @@ ubsan:
 
 # ---- form ----------------------------------------------------------------------------------------
 lint:
+	@tools/deps.sh build lint
 	@B=$(B) CC=$(CC) CLANG=$(CLANG) tools/lint.sh
 
 fmt:

@@ -48,6 +48,7 @@ whole_failure() {
 run_one() {
     local path=$1 name out lines limit why rc text
     name=${path#"$B/test/"}
+    name=${name#./}
     export TEST_TMP=$WORK/tmp.$BASHPID
     out=$WORK/out.$BASHPID
     mkdir -p "$TEST_TMP"
