@@ -1,0 +1,160 @@
+/* multiboot - version 1: a header within the first 8 KiB of the file; the image is an ELF
+ * executable, or flat with its addresses in the header. EAX = magic, EBX -> information structure.
+ * Layout at BOOT_INFO: information (88 bytes), one module entry (16), loader name, then the memory
+ * map. Spec: Multiboot Specification 0.6.96 §3.1 (header), §3.2 (machine state), §3.3
+ * (information). */
+#include <string.h>
+
+#include "boot/boot_internal.h"
+
+enum {
+    HEADER_MAGIC = 0x1badb002,
+    ENTRY_MAGIC = 0x2badb002,
+    SEARCH_BYTES = 8192,
+    HEADER_BYTES = 12,
+    ADDRESSES_BYTES = 32,
+    WANTS_ALIGNED_MODULES = 1 << 0,
+    WANTS_MEMORY = 1 << 1,
+    MUST_UNDERSTAND = 0xffff,
+    HAS_ADDRESSES = 1 << 16,
+};
+enum { /* information structure */
+       MBI_FLAGS = 0,
+       MBI_MEM_LOWER = 4,
+       MBI_MEM_UPPER = 8,
+       MBI_CMDLINE = 16,
+       MBI_MODS_COUNT = 20,
+       MBI_MODS_ADDR = 24,
+       MBI_MMAP_LENGTH = 44,
+       MBI_MMAP_ADDR = 48,
+       MBI_LOADER_NAME = 64,
+       MBI_BYTES = 88,
+       MOD_BYTES = 16,
+       NAME_BYTES = 8,
+       MMAP_BYTES = 24,
+       FLAG_MEM = 1 << 0,
+       FLAG_CMDLINE = 1 << 2,
+       FLAG_MODS = 1 << 3,
+       FLAG_MMAP = 1 << 6,
+       FLAG_LOADER_NAME = 1 << 9,
+};
+
+static int broken(const struct boot_image *img, const char *fault, struct err *e)
+{
+    return err_set(e, E_FORMAT, "kernel '%s': multiboot header: %s", img->kernel_path, fault);
+}
+
+/* Offset of the header, or UINT64_MAX. */
+static u64 find_header(const struct file_data *f)
+{
+    u64 end = min_u64(f->bytes, SEARCH_BYTES);
+    for (u64 at = 0; at + HEADER_BYTES <= end; at += 4) {
+        const u8 *h = f->data + at;
+        u32 magic = (u32)load_le(h, 4), flags = (u32)load_le(h + 4, 4);
+        if (magic == HEADER_MAGIC && magic + flags + (u32)load_le(h + 8, 4) == 0) return at;
+    }
+    return UINT64_MAX;
+}
+
+/* Fields after the checksum: header_addr, load_addr, load_end_addr, bss_end_addr, entry_addr. */
+static int parse_addresses(struct boot_image *img, u64 at, struct err *e)
+{
+    const struct file_data *f = &img->kernel;
+    struct multiboot_info *m = &img->multiboot;
+    if (f->bytes - at < ADDRESSES_BYTES) return broken(img, "truncated", e);
+    const u8 *h = f->data + at;
+    u64 header = load_le(h + 12, 4), load = load_le(h + 16, 4), load_end = load_le(h + 20, 4);
+    u64 bss_end = load_le(h + 24, 4);
+    if (load > header || header - load > at) return broken(img, "bad load address", e);
+    u64 offset = at - (header - load), bytes = f->bytes - offset;
+    if (load_end) {
+        if (load_end < load) return broken(img, "loading ends before it starts", e);
+        if (load_end - load > bytes)
+            return broken(img, "truncated: loading ends after the file", e);
+        bytes = load_end - load;
+    }
+    if (bss_end && bss_end < load + bytes) return broken(img, "bss ends before the data", e);
+    u64 mem_bytes = bss_end ? bss_end - load : bytes;
+    m->entry = (u32)load_le(h + 28, 4);
+    if (mem_bytes == 0) return broken(img, "nothing to load", e);
+    if (m->entry < load || m->entry - load >= mem_bytes) {
+        return broken(img, "its entry point is outside the image", e);
+    }
+    m->segment = (struct elf_segment){offset, bytes, load, load, mem_bytes};
+    m->is_flat = true;
+    return 0;
+}
+
+int multiboot_parse(struct boot_image *img, struct err *e)
+{
+    struct multiboot_info *m = &img->multiboot;
+    u64 at = find_header(&img->kernel);
+    if (at == UINT64_MAX) return 0;
+    m->flags = (u32)load_le(img->kernel.data + at + 4, 4);
+    m->present = true;
+    if (m->flags & MUST_UNDERSTAND & ~(u32)(WANTS_ALIGNED_MODULES | WANTS_MEMORY)) {
+        return broken(img, "asks for a video mode or another thing not offered", e);
+    }
+    if (m->flags & HAS_ADDRESSES) {
+        int rc = parse_addresses(img, at, e);
+        if (rc < 0) return rc;
+    } else if (img->kind != IMAGE_ELF) {
+        return broken(img, "neither addresses nor an ELF file", e);
+    }
+    if (img->kind != IMAGE_ELF) img->kind = IMAGE_FLAT;
+    return 1;
+}
+
+static int add_info(struct boot_plan *p, struct err *e)
+{
+    u8 *mbi = p->info, *mod = mbi + MBI_BYTES, *name = mod + MOD_BYTES, *map = name + NAME_BYTES;
+    u64 upper = e820_ram_end(&p->map, RAM_ABOVE_4G) - HIGH_RAM_START;
+    store_le(mbi + MBI_FLAGS, FLAG_MEM | FLAG_CMDLINE | FLAG_MODS | FLAG_MMAP | FLAG_LOADER_NAME,
+             4);
+    store_le(mbi + MBI_MEM_LOWER, EBDA_START >> 10, 4);
+    store_le(mbi + MBI_MEM_UPPER, upper >> 10, 4);
+    store_le(mbi + MBI_CMDLINE, BOOT_CMDLINE, 4);
+    store_le(mbi + MBI_MODS_ADDR, BOOT_INFO + MBI_BYTES, 4);
+    if (p->initrd_gpa) {
+        store_le(mbi + MBI_MODS_COUNT, 1, 4);
+        store_le(mod, p->initrd_gpa, 4);
+        store_le(mod + 4, p->initrd_gpa + p->img->initrd.bytes, 4);
+        store_le(mod + 8, BOOT_INFO + MBI_BYTES + 12,
+                 4); /* its string: the empty "reserved" field */
+    }
+    memcpy(name, "ring3", 6);
+    store_le(mbi + MBI_LOADER_NAME, BOOT_INFO + MBI_BYTES + MOD_BYTES, 4);
+    store_le(mbi + MBI_MMAP_ADDR, BOOT_INFO + MBI_BYTES + MOD_BYTES + NAME_BYTES, 4);
+    store_le(mbi + MBI_MMAP_LENGTH, p->map.count * MMAP_BYTES, 4);
+    for (u32 i = 0; i < p->map.count; i++, map += MMAP_BYTES) {
+        store_le(map, MMAP_BYTES - 4, 4); /* size of the rest */
+        store_le(map + 4, p->map.entry[i].base, 8);
+        store_le(map + 12, p->map.entry[i].bytes, 8);
+        store_le(map + 20, p->map.entry[i].type, 4);
+    }
+    u64 bytes = (u64)(map - mbi);
+    return plan_add(p, &(struct boot_chunk){"multiboot information", BOOT_INFO, mbi, bytes, bytes},
+                    e);
+}
+
+int multiboot_plan(struct boot_plan *p, struct err *e)
+{
+    const struct multiboot_info *m = &p->img->multiboot;
+    const struct elf_segment *s = &m->segment;
+    const u8 *data = p->img->kernel.data + s->file_offset;
+    int rc =
+        m->is_flat
+            ? plan_add(p, &(struct boot_chunk){"image", s->gpa, data, s->file_bytes, s->mem_bytes},
+                       e)
+            : plan_add_elf(p, e);
+    if (rc < 0) return rc;
+    rc = plan_add_initrd(p, plan_kernel_end(p), RAM_ABOVE_4G, false, e);
+    if (rc < 0) return rc;
+    rc = plan_add_cmdline(p, BOOT_CMDLINE_BYTES_MAX, e);
+    if (rc < 0) return rc;
+    rc = add_info(p, e);
+    if (rc < 0) return rc;
+    p->entry.rax = ENTRY_MAGIC;
+    p->entry.rbx = BOOT_INFO;
+    return plan_entry32(p, m->is_flat ? m->entry : (u32)p->img->elf.entry, e);
+}

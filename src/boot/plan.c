@@ -1,0 +1,157 @@
+/* plan - chunks with their checks, and the parts every protocol needs: command line, initrd, GDT,
+ * page tables, processor state. */
+#include <string.h>
+
+#include "base/check.h"
+#include "boot/boot_internal.h"
+
+int plan_add(struct boot_plan *p, const struct boot_chunk *c, struct err *e)
+{
+    const char *path = p->img->kernel_path;
+    ASSERT(c->data_bytes <= c->bytes, "chunk '%s'", c->what);
+    if (!e820_is_ram(&p->map, c->gpa, c->bytes)) {
+        return err_set(
+            e, E_RANGE,
+            "kernel '%s': its %s, %llu bytes at %#llx, does not fit in memory (RAM ends at "
+            "%#llx)",
+            path, c->what, (unsigned long long)c->bytes, (unsigned long long)c->gpa,
+            (unsigned long long)e820_ram_end(&p->map, UINT64_MAX));
+    }
+    for (u32 i = 0; i < p->count; i++) {
+        const struct boot_chunk *o = &p->chunk[i];
+        if (c->gpa < o->gpa + o->bytes && o->gpa < c->gpa + c->bytes) {
+            return err_set(e, E_FORMAT, "kernel '%s': its %s at %#llx overlaps the %s at %#llx",
+                           path, c->what, (unsigned long long)c->gpa, o->what,
+                           (unsigned long long)o->gpa);
+        }
+    }
+    ASSERT(p->count < PLAN_CHUNKS_MAX, "too many chunks");
+    p->chunk[p->count++] = *c;
+    return 0;
+}
+
+int plan_add_elf(struct boot_plan *p, struct err *e)
+{
+    const struct boot_image *img = p->img;
+    for (u32 i = 0; i < img->elf.count; i++) {
+        const struct elf_segment *s = &img->elf.segment[i];
+        int rc = plan_add(p,
+                          &(struct boot_chunk){"segment", s->gpa, img->kernel.data + s->file_offset,
+                                               s->file_bytes, s->mem_bytes},
+                          e);
+        if (rc < 0) return rc;
+    }
+    return 0;
+}
+
+gpa_t plan_kernel_end(const struct boot_plan *p)
+{
+    gpa_t end = HIGH_RAM_START;
+    for (u32 i = 0; i < p->count; i++) end = max_u64(end, p->chunk[i].gpa + p->chunk[i].bytes);
+    return end;
+}
+
+int plan_add_initrd(struct boot_plan *p, gpa_t floor, gpa_t end, bool above_4g, struct err *e)
+{
+    const struct file_data *f = &p->img->initrd;
+    if (!p->img->initrd_path) return 0;
+    gpa_t at = e820_find_high(&p->map, floor, end, f->bytes, PAGE_BYTES);
+    if (!at && above_4g)
+        at = e820_find_high(&p->map, RAM_ABOVE_4G, UINT64_MAX, f->bytes, PAGE_BYTES);
+    if (!at) {
+        gpa_t ram_end = e820_ram_end(&p->map, end);
+        return err_set(
+            e, E_RANGE,
+            "initrd '%s': %llu KiB do not fit in the %llu KiB of memory the kernel leaves for "
+            "it",
+            p->img->initrd_path, (unsigned long long)(align_up(f->bytes, 1024) >> 10),
+            (unsigned long long)(ram_end > floor ? (ram_end - floor) >> 10 : 0));
+    }
+    p->initrd_gpa = at;
+    return plan_add(p, &(struct boot_chunk){"initrd", at, f->data, f->bytes, f->bytes}, e);
+}
+
+int plan_add_cmdline(struct boot_plan *p, u64 chars_max, struct err *e)
+{
+    const char *text = p->cfg->cmdline ? p->cfg->cmdline : "";
+    size_t len = strlen(text);
+    chars_max = min_u64(chars_max, BOOT_CMDLINE_BYTES_MAX - 1);
+    if (len > chars_max) {
+        return err_set(e, E_RANGE, "command line of %zu bytes: kernel '%s' takes at most %llu", len,
+                       p->img->kernel_path, (unsigned long long)chars_max);
+    }
+    memcpy(p->cmdline, text, len + 1);
+    return plan_add(p,
+                    &(struct boot_chunk){"command line", BOOT_CMDLINE, (const u8 *)p->cmdline,
+                                         len + 1, len + 1},
+                    e);
+}
+
+/* Flat descriptors at the selectors of the Linux boot protocol (boot.rst, "32-bit Boot Protocol"):
+ * __BOOT_CS 0x10, __BOOT_DS 0x18; a task state segment after them. */
+enum { SEL_CS = 0x10, SEL_DS = 0x18, SEL_TSS = 0x20, GDT_BYTES = 0x30, TSS_LIMIT = 0x67 };
+
+static u64 descriptor(const struct boot_seg *s)
+{
+    u64 limit = s->limit >> 12 && (s->access & 0x8000) ? s->limit >> 12 : s->limit;
+    return (limit & 0xffff) | (s->base & 0xffffff) << 16 | (u64)(s->access & 0xf0ff) << 40 |
+           (limit >> 16 & 15) << 48 | (s->base >> 24 & 0xff) << 56;
+}
+
+static int add_gdt(struct boot_plan *p, u16 code_access, struct err *e)
+{
+    struct boot_entry *n = &p->entry;
+    n->cs = (struct boot_seg){SEL_CS, code_access, UINT32_MAX, 0};
+    n->data = (struct boot_seg){SEL_DS, BOOT_ACCESS_DATA, UINT32_MAX, 0};
+    n->tr = (struct boot_seg){SEL_TSS, BOOT_ACCESS_TSS_BUSY, TSS_LIMIT, 0};
+    n->gdt_base = BOOT_GDT;
+    n->gdt_limit = GDT_BYTES - 1;
+    store_le(p->gdt + SEL_CS, descriptor(&n->cs), 8);
+    store_le(p->gdt + SEL_DS, descriptor(&n->data), 8);
+    store_le(p->gdt + SEL_TSS, descriptor(&n->tr), 8);
+    return plan_add(p, &(struct boot_chunk){"GDT", BOOT_GDT, p->gdt, GDT_BYTES, GDT_BYTES}, e);
+}
+
+enum { CR0_PE_ET = 0x11, RFLAGS_ONE = 2, CR4_PAE_BIT = 1 << 5, EFER_LME_LMA = 0x500 };
+#define CR0_PG_BIT 0x80000000ull
+
+int plan_entry32(struct boot_plan *p, u32 rip, struct err *e)
+{
+    p->entry.mode = BOOT_MODE_PROT32;
+    p->entry.rip = rip;
+    p->entry.rsp = BOOT_STACK;
+    p->entry.rflags = RFLAGS_ONE;
+    p->entry.cr0 = CR0_PE_ET;
+    return add_gdt(p, BOOT_ACCESS_CODE32, e);
+}
+
+/* 0..4 GiB onto itself in 2 MiB pages: PML4 -> PDPT -> 4 page directories. */
+static void fill_pgtables(u8 *t)
+{
+    enum { PRESENT_RW = 3, LARGE = 0x80, DIRS = 4, ENTRIES = 512 };
+    store_le(t, (BOOT_PGTABLES + PAGE_BYTES) | PRESENT_RW, 8);
+    for (u64 i = 0; i < DIRS; i++) {
+        u64 dir_gpa = BOOT_PGTABLES + (2 + i) * PAGE_BYTES;
+        store_le(t + PAGE_BYTES + i * 8, dir_gpa | PRESENT_RW, 8);
+    }
+    u8 *dir = t + 2 * PAGE_BYTES;
+    for (u64 i = 0; i < DIRS * ENTRIES; i++) store_le(dir + i * 8, i << 21 | LARGE | PRESENT_RW, 8);
+}
+
+int plan_entry64(struct boot_plan *p, u64 rip, struct err *e)
+{
+    p->entry.mode = BOOT_MODE_LONG64;
+    p->entry.rip = rip;
+    p->entry.rsp = BOOT_STACK;
+    p->entry.rflags = RFLAGS_ONE;
+    p->entry.cr0 = CR0_PE_ET | CR0_PG_BIT;
+    p->entry.cr3 = BOOT_PGTABLES;
+    p->entry.cr4 = CR4_PAE_BIT;
+    p->entry.efer = EFER_LME_LMA;
+    fill_pgtables(p->pgtables);
+    int rc = plan_add(p,
+                      &(struct boot_chunk){"page tables", BOOT_PGTABLES, p->pgtables,
+                                           sizeof p->pgtables, sizeof p->pgtables},
+                      e);
+    return rc < 0 ? rc : add_gdt(p, BOOT_ACCESS_CODE64, e);
+}
