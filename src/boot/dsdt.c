@@ -97,7 +97,6 @@ static void host_bridge(struct aml *a, const struct acpi_config *cfg)
     aml_open_device(a, "PCI0");
     aml_name_eisaid(a, "_HID", "PNP0A03");
     aml_name_int(a, "_UID", 0);
-    aml_name_int(a, "_ADR", 0);
     aml_name(a, "_CRS");
     aml_res_open(a);
     aml_res_bus(a, 0, 0xff);
