@@ -9,6 +9,7 @@ CLANG ?= clang
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 10
 RUN_FLAGS ?=
+RUN_CMDLINE ?= console=ttyS0
 # Work on a part of the tree only: make DIRS="base mem" unit
 DIRS ?=
 
@@ -106,17 +107,18 @@ $(FUZZERS): $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.c.o $(LIB)
 run:
 	@tools/deps.sh build guest
 	@$(MAKE) all
-	@B=$(B) tools/guest/fetch.sh
+	@tools/guest/fetch.sh $(B)/guest
 	@$(B)/ring3 run --kernel $(B)/guest/vmlinuz --initrd $(B)/guest/initrd.cpio.gz \
-		--cmdline "console=ttyS0 quiet" $(RUN_FLAGS)
+		--cmdline "$(RUN_CMDLINE)" $(RUN_FLAGS)
 
-.PHONY: test-bins deps-build
+.PHONY: test-bins fuzz-bins guest-tests guest-bench deps-build
 deps-build:
 	@tools/deps.sh build
 test-bins: all $(TESTS)
+fuzz-bins: all $(FUZZERS)
 
 test: deps-build
-	@$(MAKE) test-bins $(FUZZERS)
+	@$(MAKE) -s test-bins fuzz-bins guest-tests
 	@B=$(B) tools/test.sh unit tests
 
 unit: test-bins
@@ -126,15 +128,15 @@ check: test
 	@B=$(B) tools/test.sh check
 
 bench: deps-build
-	@$(MAKE) all
+	@$(MAKE) -s all guest-bench
 	@B=$(B) bench/run.sh
 
 # Fuzzers run one after the other, FUZZ_SECONDS each; 0 runs for ever.
-fuzz: all $(FUZZERS)
+fuzz: fuzz-bins
 	@B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) tools/fuzz.sh
 
 .PHONY: sanitized
-sanitized: test-bins
+sanitized: test-bins guest-tests
 	@B=$(B) TEST_SECONDS=$${TEST_SECONDS:-300} tools/test.sh unit hostile
 
 asan:
@@ -168,7 +170,7 @@ clean:
 
 help:
 	@echo 'make            build $(B)/ring3 and $(B)/libring3.a'
-	@echo 'make run        install what is missing, build, fetch the Debian guest and boot it (RUN_FLAGS=...)'
+	@echo 'make run        install what is missing, build, fetch the Debian guest and boot it (RUN_FLAGS, RUN_CMDLINE)'
 	@echo 'make test       unit tests and tests/*.sh;  make unit DIRS="base mem": the unit tests of some folders'
 	@echo 'make check      make test, then the long suites in tests/check/'
 	@echo 'make bench      bench/run.sh: speed as ratios'

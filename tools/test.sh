@@ -10,9 +10,10 @@
 #   B          the build folder (absolute)          RING3      $B/ring3
 #   TEST_TMP   an empty folder, removed afterwards
 # and may carry, in a comment of their own, `# serial` (never beside another test) and `# timeout: SECONDS`.
-# TEST_JOBS (2) tests run at once; TEST_SECONDS (120) is the time limit of each.
+# TEST_JOBS (2) tests run at once; TEST_SECONDS (120) is the time limit of each; TEST_ROOT is the tree (this one).
 set -u
-cd "$(dirname "$0")/.." || exit 2
+self=$(realpath "$0")
+cd "${TEST_ROOT:-$(dirname "$0")/..}" || exit 2
 B=$(realpath -m "${B:-build}")
 export B RING3=$B/ring3
 : "${TEST_JOBS:=2}" "${TEST_SECONDS:=120}"
@@ -117,8 +118,8 @@ for group in "$@"; do
         if is_serial "$path"; then serial+=("$path"); else parallel+=("$path"); fi
     done < <(list_group "$group")
 done
-[ ${#parallel[@]} -eq 0 ] || printf '%s\0' "${parallel[@]}" | xargs -0 -n 1 -P "$TEST_JOBS" tools/test.sh --one
-for path in "${serial[@]}"; do tools/test.sh --one "$path"; done
+[ ${#parallel[@]} -eq 0 ] || printf '%s\0' "${parallel[@]}" | xargs -0 -n 1 -P "$TEST_JOBS" "$self" --one
+for path in "${serial[@]}"; do "$self" --one "$path"; done
 
 cat "$WORK"/result.* 2>/dev/null | awk '
     /^ok/ { ok++ } /^FAIL/ { bad++ } /^skip/ { skip++ }

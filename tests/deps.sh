@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# tools/deps.sh: silent when all is there, exact instructions when it may not install.
+set -u
+work=${TEST_TMP:?}
+deps=$PWD/tools/deps.sh
+bin=$work/bin
+mkdir -p "$bin"
+for tool in bash env awk cat mktemp rm tail; do ln -s "$(command -v $tool)" "$bin/$tool"; done
+# A machine without sudo where nobody is root, and dpkg-query knows what $work/installed lists.
+printf '#!/bin/bash\n[ "$1" = -u ] && echo 1000\n' >"$bin/id"
+printf '#!/bin/bash\ncat %q\n' "$work/installed" >"$bin/dpkg-query"
+chmod +x "$bin/id" "$bin/dpkg-query"
+have() { printf 'installed %s \n' "$@" >"$work/installed"; }
+run() { PATH=$bin bash "$deps" "$@" 2>&1 </dev/null; }
+check() { if [ "$2" = yes ]; then echo "ok - $1"; else echo "not ok - $1"; printf '    %s\n' "$out"; fi; }
+
+have busybox-static cpio zstd xz-utils dpkg
+out=$(run guest); rc=$?
+check 'all there: silent success' "$([ $rc -eq 0 ] && [ -z "$out" ] && echo yes)"
+have busybox-static cpio dpkg
+out=$(run guest); rc=$?
+check 'missing: the exact command' "$([ $rc -eq 1 ] && grep -qx '  apt-get install zstd xz-utils' <<<"$out" && echo yes)"
+printf 'installed busybox-static \ninstalled cpio \ninstalled zstd \ninstalled other xz-utils, thing\ninstalled dpkg \n' >"$work/installed"
+out=$(run guest); rc=$?
+check 'a provided package counts' "$([ $rc -eq 0 ] && echo yes)"
+have busybox-static cpio zstd dpkg
+printf 'config-files xz-utils \n' >>"$work/installed"
+out=$(run guest); rc=$?
+check 'a removed package does not count' "$([ $rc -eq 1 ] && grep -q 'install xz-utils$' <<<"$out" && echo yes)"
+out=$(run nonsense); rc=$?
+check 'an unknown set' "$([ $rc -eq 2 ] && grep -q "unknown set 'nonsense'" <<<"$out" && echo yes)"
