@@ -165,8 +165,10 @@ install: all
 	@for f in docs/man/*.1; do [ ! -e $$f ] || \
 		install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/man/man1/$$(basename $$f); done
 
+# Removes only what a build made: B might name any folder.
 clean:
-	rm -rf $(B) $(B)-asan $(B)-ubsan
+	@for d in $(B) $(B)-asan $(B)-ubsan; do \
+		[ ! -e $$d/flags ] || { echo "  RM    $$d"; rm -rf $$d; }; done
 
 help:
 	@echo 'make            build $(B)/ring3 and $(B)/libring3.a'
