@@ -15,6 +15,7 @@ struct access_map {
     u8 kind;        /* OPND_R | OPND_W as asked                                */
     u16 bytes;
     gpa_t gpa[2];   /* physical address of the first byte, and of the first byte in the second page */
+    hva_t hva[2];   /* the same as host addresses; NULL for MMIO               */
     u16 first;      /* bytes in the first page                                 */
     u8 bounce[ACCESS_BOUNCE_BYTES] __attribute__((aligned(64))); /* ptr keeps gva's low six bits */
 };

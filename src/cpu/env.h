@@ -20,6 +20,8 @@ struct cpu_env {
     /* APIC base, TSC deadline and x2APIC MSRs; false means #GP. */
     bool (*apic_msr_read)(void *ctx, struct vcpu *v, u32 msr, u64 *val);
     bool (*apic_msr_write)(void *ctx, struct vcpu *v, u32 msr, u64 val);
+    /* v->tsc_offset changed: armed TSC deadlines move. */
+    void (*tsc_changed)(void *ctx, struct vcpu *v);
     /* Virtual time (base/clk): nanoseconds since power-on, and the wall clock in ns since 1970 UTC. */
     u64 (*clock_ns)(void *ctx);
     u64 (*wall_ns)(void *ctx);

@@ -31,7 +31,7 @@ static inline u64 insn_ea(const struct vcpu *v, const struct insn *i)
 {
     u64 a = (u64)i->disp;
     if (i->base < GPRS) a += v->gpr[i->base];
-    else if (i->base == REG_RIP) a += v->rip + i->len;
+    else if (i->base == BASE_RIP) a += v->rip + i->len;
     if (i->index < GPRS) a += v->gpr[i->index] << i->scale;
     return i->addrsize == 8 ? a : i->addrsize == 4 ? (u32)a : (u16)a;
 }

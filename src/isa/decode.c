@@ -112,7 +112,7 @@ static void set_reg(struct insn_opnd *out, ZydisRegister r)
 static u8 address_reg(ZydisRegister r)
 {
     if (r == ZYDIS_REGISTER_NONE) return REG_NONE;
-    if (r == ZYDIS_REGISTER_RIP || r == ZYDIS_REGISTER_EIP) return REG_RIP;
+    if (r == ZYDIS_REGISTER_RIP || r == ZYDIS_REGISTER_EIP) return BASE_RIP;
     return (u8)ZydisRegisterGetId(r);
 }
 

@@ -40,7 +40,7 @@ enum reg_file {
 };
 enum gpr { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, GPRS };
 enum seg_id { ES, CS, SS, DS, FS, GS, SEGS };
-enum { REG_NONE = 0xFF, REG_RIP = 0x10 }; /* for insn.base and insn.index */
+enum { REG_NONE = 0xFF, BASE_RIP = 0x10 }; /* for insn.base and insn.index */
 
 enum opnd_kind { OPND_NONE, OPND_REG, OPND_MEM, OPND_IMM, OPND_REL, OPND_FAR };
 enum { OPND_R = 1, OPND_W = 2 };
@@ -82,7 +82,7 @@ struct insn {
     u8 addrsize;        /* effective address size in bytes: 2, 4, 8                                   */
     u8 stack_bytes;     /* PUSH/POP/CALL/RET element size in bytes                                    */
     u8 prefixes;        /* enum insn_prefix                                                           */
-    u8 base, index;     /* enum gpr, REG_RIP, REG_NONE (VSIB: vector number in index)                 */
+    u8 base, index;     /* enum gpr, BASE_RIP, REG_NONE (VSIB: vector number in index)                 */
     u8 scale;           /* shift: 0..3                                                                */
     u8 seg;             /* effective segment of the memory operand, enum seg_id                       */
     u8 mem_rw;          /* OPND_R | OPND_W of the memory operand; 0 for LEA-like                      */

@@ -45,10 +45,10 @@ void mmu_service(struct vcpu *v);
  */
 int mmu_fetch_page(struct vcpu *v, gva_t gva, hva_t *page, gpa_t *page_gpa);
 /**
- * mmu_protect_code - make writes to this physical page visible to the code listeners from now on (MEM_TRACE_CODE),
- * on every vCPU, before returning. The bytes may be decoded after this call, not before.
+ * mmu_protect_code - from now on make writes to [gpa, gpa+bytes) (inside one page) visible to the code listeners, on every vCPU,
+ * before returning. The bytes may be decoded after this call, not before. Cheap when already so.
  */
-void mmu_protect_code(struct vcpu *v, gpa_t page_gpa);
+void mmu_protect_code(struct vcpu *v, gpa_t gpa, u32 bytes);
 /* Code listener: called on the writing vCPU's (or DMA) thread after bytes of a traced page changed; the engine of each vCPU gets
  * ATT_CODE and asks mmu_code_changed_take() at its next boundary. */
 struct code_change { gpa_t start, end; };

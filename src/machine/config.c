@@ -1,0 +1,68 @@
+/* config.c - the configuration of a machine: defaults, copies, checks. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "machine/machine.h"
+
+#ifndef RING3_VERSION
+#define RING3_VERSION "0.1.0"
+#endif
+
+const char *ring3_version(void) { return RING3_VERSION; }
+const char *ring3_cpu_model_name(uint32_t i) { return cpu_model_name(i); }
+
+void ring3_config_init(struct ring3_config *cfg)
+{
+    *cfg = (struct ring3_config){.name = "vm",
+                                 .cmdline = "",
+                                 .engine = "auto",
+                                 .cpu = "max",
+                                 .serial = "stdio",
+                                 .protocol = "auto",
+                                 .memory_bytes = MIB(512),
+                                 .cpus = 1};
+}
+
+/* The string fields, so that copying and freeing cannot forget one. */
+static const char **strings_of(struct ring3_config *c, u32 i)
+{
+    const char **field[] = {&c->name,   &c->kernel, &c->initrd, &c->cmdline,
+                            &c->engine, &c->cpu,    &c->serial, &c->protocol};
+    return i < ARRAY_LEN(field) ? field[i] : NULL;
+}
+
+static int check(const struct ring3_config *c, struct err *e)
+{
+    if (!c->kernel) return err_set(e, E_INVAL, "no kernel given");
+    if (!c->name || !*c->name) return err_set(e, E_INVAL, "the machine's name is empty");
+    if (c->cpus < 1 || c->cpus > VCPUS_MAX)
+        return err_set(e, E_INVAL, "%u CPUs: must be 1 to %d", c->cpus, VCPUS_MAX);
+    if (c->memory_bytes < MEM_BYTES_MIN || c->memory_bytes > MEM_BYTES_MAX)
+        return err_set(e, E_INVAL, "%llu bytes of memory: must be %llu MiB to %llu GiB",
+                       (unsigned long long)c->memory_bytes, (unsigned long long)(MEM_BYTES_MIN >> 20),
+                       (unsigned long long)(MEM_BYTES_MAX >> 30));
+    if (c->memory_bytes % PAGE_BYTES)
+        return err_set(e, E_INVAL, "%llu bytes of memory: not a multiple of 4096",
+                       (unsigned long long)c->memory_bytes);
+    return stream_spec_check(c->serial, e);
+}
+
+int config_copy(struct ring3_config *to, const struct ring3_config *from, struct err *e)
+{
+    int rc = check(from, e);
+    if (rc < 0) return rc;
+    *to = *from;
+    for (u32 i = 0; strings_of(to, i); i++) *strings_of(to, i) = NULL;
+    for (u32 i = 0; strings_of(to, i); i++) {
+        const char *s = *strings_of((struct ring3_config *)from, i);
+        if (!s) continue;
+        *strings_of(to, i) = strdup(s);
+        if (!*strings_of(to, i)) return err_set(e, E_NOMEM, "configuration");
+    }
+    return 0;
+}
+
+void config_free(struct ring3_config *cfg)
+{
+    for (u32 i = 0; strings_of(cfg, i); i++) free((char *)*strings_of(cfg, i));
+}

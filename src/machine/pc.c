@@ -1,0 +1,148 @@
+/* pc.c - machine `pc`: its devices, and which wire goes where (DESIGN section 9).
+ *
+ *   device --irq_line--> gsi[n] --+--> 8259A input n --INTR--> LINT0 of every local APIC
+ *                                 +--> I/O APIC input n (GSI 0 goes to input 2, as on every PC) --> local APICs */
+#include <stdio.h>
+
+#include "boot/e820.h"
+#include "dev/acpi_pm.h"
+#include "dev/ioapic.h"
+#include "dev/misc.h"
+#include "dev/pci_host.h"
+#include "dev/pic.h"
+#include "dev/pit.h"
+#include "dev/rtc.h"
+#include "dev/uart.h"
+#include "machine/machine.h"
+
+enum {
+    ISA_IRQS = 16,
+    IRQ_PIT = 0,
+    IRQ_COM1 = 4,
+    IRQ_RTC = 8,
+    PIT_IOAPIC_INPUT = 2,
+    COM1_BASE = 0x3F8,
+};
+/* ISA IRQ of PCI interrupt links A..D */
+static const u8 pirq_irq[PCI_PIRQS] = {10, 10, 11, 11};
+
+static struct dev *add(struct machine *m, const struct dev_class *cls, const char *name,
+                       const void *cfg, struct err *e)
+{
+    return dev_create(&m->devs, cls, name, cfg, e);
+}
+
+static int add_lapics(struct machine *m, struct err *e)
+{
+    m->lapics = (struct lapic_set){.clk = &m->clk,
+                                   .cpu = {.ops = &cpus_intr_ops, .ctx = m},
+                                   .tsc_khz = (u32)m->model.tsc_khz};
+    for (u32 i = 0; i < m->cfg.cpus; i++) {
+        char name[DEV_NAME_BYTES];
+        struct lapic_cfg cfg = {.set = &m->lapics, .cpu = i, .apic_id = i};
+        snprintf(name, sizeof name, "lapic%u", i);
+        if (!add(m, &lapic_class, name, &cfg, e)) return e->code;
+        m->cpu[i]->lapic = m->lapics.lapic[i];
+    }
+    return 0;
+}
+
+static int add_interrupt_controllers(struct machine *m, struct err *e)
+{
+    struct pic_cfg pic_cfg = {.intr = &m->pic_intr};
+    struct dev *pic = add(m, &pic_class, "pic", &pic_cfg, e);
+    if (!pic) return e->code;
+    struct ioapic_cfg io_cfg = {.sink = {lapic_send, &m->lapics}, .id = (u8)m->cfg.cpus};
+    struct dev *ioapic = add(m, &ioapic_class, "ioapic", &io_cfg, e);
+    if (!ioapic) return e->code;
+    m->lapics.extint = (struct extint_source){pic_ack, pic};
+    m->lapics.eoi = ioapic_eoi;
+    m->lapics.eoi_ctx = ioapic;
+    irq_pin_route(&m->pic_intr, lapic_extint, &m->lapics, 0);
+    for (u32 i = 0; i < GSI_COUNT; i++) {
+        if (i < ISA_IRQS) irq_pin_route(&m->gsi[i], pic_set, pic, i);
+        if (i != PIT_IOAPIC_INPUT)
+            irq_pin_route(&m->gsi[i], ioapic_set, ioapic, i == IRQ_PIT ? PIT_IOAPIC_INPUT : i);
+    }
+    return 0;
+}
+
+static int add_timers(struct machine *m, struct err *e)
+{
+    struct pit_cfg pit = {.clk = &m->clk, .irq = &m->gsi[IRQ_PIT]};
+    if (!add(m, &pit_class, "pit", &pit, e)) return e->code;
+    u64 below = 0, above = 0;
+    for (u32 i = 0; i < m->mem.slots; i++) {
+        const struct mem_slot *s = &m->mem.slot[i];
+        if (s->base < RAM_ABOVE_4G) below = s->base + s->bytes;
+        else above += s->bytes;
+    }
+    struct rtc_cfg rtc = {.clk = &m->clk, .irq = &m->gsi[IRQ_RTC], .ram_below_4g = below,
+                          .ram_above_4g = above, .cpus = m->cfg.cpus};
+    if (!add(m, &rtc_class, "rtc", &rtc, e)) return e->code;
+    struct acpi_pm_cfg pm = {.clk = &m->clk, .sci = &m->gsi[ACPI_SCI_GSI], .sci_en = true};
+    return add(m, &acpi_pm_class, "acpi_pm", &pm, e) ? 0 : e->code;
+}
+
+static int add_pci(struct machine *m, struct err *e)
+{
+    pci_bus_init(&m->pci, &m->bus, &m->mem, (struct intr_sink){lapic_send, &m->lapics});
+    struct i440fx_cfg host = {.pci = &m->pci};
+    if (!add(m, &i440fx_class, "i440fx", &host, e)) return e->code;
+    struct piix3_cfg isa = {.pci = &m->pci, .isa = m->gsi};
+    for (u32 i = 0; i < PCI_PIRQS; i++) isa.pirq_irq[i] = pirq_irq[i];
+    return add(m, &piix3_class, "piix3", &isa, e) ? 0 : e->code;
+}
+
+static int add_ports(struct machine *m, struct err *e)
+{
+    struct uart_cfg uart = {.clk = &m->clk, .irq = &m->gsi[IRQ_COM1], .chardev = &m->serial.chardev};
+    struct dev *com1 = add(m, &uart_class, "uart0", &uart, e);
+    if (!com1 || dev_attach(com1, 0, COM1_BASE, e) < 0) return e->code;
+    if (!add(m, &sysctl_class, "sysctl", NULL, e)) return e->code;
+    if (!add(m, &isa_dma_class, "isa_dma", NULL, e)) return e->code;
+    if (!m->cfg.debug_exit) return 0;
+    struct debug_con_cfg con = {.chardev = &m->serial.chardev};
+    if (!add(m, &debug_con_class, "debugcon", &con, e)) return e->code;
+    return add(m, &debug_exit_class, "debug_exit", NULL, e) ? 0 : e->code;
+}
+
+/* What the ACPI tables have to say about the devices above. */
+static void describe(struct machine *m)
+{
+    m->acpi = (struct acpi_config){
+        .cpus = m->cfg.cpus,
+        .uart_mask = 1,
+        .ioapic_id = (u8)m->cfg.cpus,
+        .pm1_evt = ACPI_PM_BASE + ACPI_PM1_EVT,
+        .pm1_cnt = ACPI_PM_BASE + ACPI_PM1_CNT,
+        .pm_tmr = ACPI_PM_BASE + ACPI_PM_TMR,
+        .gpe0 = ACPI_PM_BASE + ACPI_GPE0,
+        .gpe0_bytes = 4,
+        .s5_type = ACPI_S5_TYPE,
+        .sci_irq = ACPI_SCI_GSI,
+        .reset_port = ACPI_RESET_PORT,
+        .reset_value = ACPI_RESET_VALUE,
+        .century_index = 0x32,
+    };
+    for (u32 i = 0; i < PCI_PIRQS; i++) m->acpi.pirq_irq[i] = pirq_irq[i];
+}
+
+int pc_create(struct machine *m, struct err *e)
+{
+    int rc = bus_init(&m->bus, e);
+    if (rc < 0) return rc;
+    dev_set_init(&m->devs, &m->bus, &machine_host_ops, m);
+    static int (*const parts[])(struct machine *, struct err *) = {
+        add_lapics, add_interrupt_controllers, add_timers, add_pci, add_ports};
+    for (u32 i = 0; i < ARRAY_LEN(parts) && rc == 0; i++) rc = parts[i](m, e);
+    describe(m);
+    return rc;
+}
+
+void pc_destroy(struct machine *m)
+{
+    if (!m->bus.port) return; /* never initialised */
+    dev_set_fini(&m->devs);
+    bus_fini(&m->bus);
+}

@@ -1,0 +1,230 @@
+/* domain.c - coherence between the vCPUs of one machine: who may still write through a fast entry, and who holds decoded code.
+ *
+ * Protecting a page of code. An engine may decode bytes only when every later change to them will be noticed. So it marks the
+ * lines it is going to read, sets the page's trace bit and has every vCPU drop its fast write entries for the page, waiting for those
+ * that are in guest. A waiting vCPU serves requests made of itself meanwhile, so two may wait for each other without harm;
+ * a vCPU outside the guest serves its requests when it enters.
+ *
+ * Changing code. A write to a traced page goes the slow way: store, fence, look at the trace bits. If it touches a marked line the
+ * page's marks and trace bit are taken off and every vCPU is told to forget what it decoded from the page; decoding it again
+ * protects it again. Writes to other lines of such a page cost only the slow path, so data beside code causes no storm. */
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/check.h"
+#include "cpu/engine.h"
+#include "mmu/mmu_internal.h"
+
+/* ---- requests --------------------------------------------------------------------------------- */
+
+static void queue_protect(struct mmu_state *m, hva_t page)
+{
+    pthread_mutex_lock(&m->lock);
+    if (m->protect_count < PROTECT_QUEUE) m->protect[m->protect_count] = page;
+    if (m->protect_count <= PROTECT_QUEUE) m->protect_count++;
+    atomic_fetch_add(&m->asked, 1);
+    pthread_mutex_unlock(&m->lock);
+    vcpu_attention(m->v, ATT_FLUSH);
+}
+
+static void queue_code(struct mmu_state *m, gpa_t start, gpa_t end)
+{
+    pthread_mutex_lock(&m->lock);
+    if (m->code_count < CODE_QUEUE) m->code[m->code_count] = (struct code_change){start, end};
+    if (m->code_count <= CODE_QUEUE) m->code_count++;
+    pthread_mutex_unlock(&m->lock);
+    vcpu_attention(m->v, ATT_CODE);
+}
+
+void mmu_service(struct vcpu *v)
+{
+    struct mmu_state *m = mmu_of(v);
+    atomic_fetch_and(&v->attention, ~(u32)ATT_FLUSH);
+    pthread_mutex_lock(&m->lock);
+    if (m->protect_count > PROTECT_QUEUE)
+        memset(v->tlb.e[ACC_WRITE], 0xFF, sizeof v->tlb.e[ACC_WRITE]);
+    else
+        for (u32 i = 0; i < m->protect_count; i++) tlb_drop_writes(v, m->protect[i]);
+    m->protect_count = 0;
+    atomic_store(&m->done, atomic_load(&m->asked));
+    pthread_mutex_unlock(&m->lock);
+}
+
+bool mmu_code_changed_take(struct vcpu *v, struct code_change *c)
+{
+    struct mmu_state *m = mmu_of(v);
+    bool have = true;
+    pthread_mutex_lock(&m->lock);
+    if (m->code_count > CODE_QUEUE) {
+        *c = (struct code_change){0, ~0ull};
+        m->code_count = 0;
+    } else if (m->code_count) {
+        *c = m->code[--m->code_count];
+    } else {
+        atomic_fetch_and(&v->attention, ~(u32)ATT_CODE);
+        have = false;
+    }
+    pthread_mutex_unlock(&m->lock);
+    return have;
+}
+
+void mmu_enter_guest(struct vcpu *v)
+{
+    struct mmu_state *m = mmu_of(v);
+    m->thread = pthread_self();
+    atomic_store(&m->in_guest, true);
+    if (atomic_load(&m->done) != atomic_load(&m->asked)) mmu_service(v);
+}
+
+void mmu_leave_guest(struct vcpu *v) { atomic_store(&mmu_of(v)->in_guest, false); }
+
+/* ---- the mem listener -------------------------------------------------------------------------- */
+
+static struct mmu_state *member_of_this_thread(struct mmu_domain *d)
+{
+    for (u32 i = 0; i < VCPUS_MAX; i++) {
+        struct mmu_state *m = atomic_load(&d->member[i]);
+        if (m && atomic_load(&m->in_guest) && pthread_equal(m->thread, pthread_self())) return m;
+    }
+    return NULL;
+}
+
+static void wait_served(struct mmu_state *m, struct mmu_state *self)
+{
+    u64 want = atomic_load(&m->asked);
+    while (atomic_load(&m->in_guest) && atomic_load(&m->done) < want) {
+        if (self && atomic_load(&self->done) != atomic_load(&self->asked)) mmu_service(self->v);
+        sched_yield();
+    }
+}
+
+/* mem_protect_fn: no vCPU may keep a fast write entry for the page. */
+static void protect_page(void *ctx, gpa_t page_gpa)
+{
+    struct mmu_domain *d = ctx;
+    struct mmu_state *self = member_of_this_thread(d);
+    hva_t page = mem_page_ptr(d->mem, page_gpa);
+    for (u32 i = 0; i < VCPUS_MAX; i++) {
+        struct mmu_state *m = atomic_load(&d->member[i]);
+        if (m && m != self) queue_protect(m, page);
+    }
+    if (self) tlb_drop_writes(self->v, page);
+    for (u32 i = 0; i < VCPUS_MAX; i++) {
+        struct mmu_state *m = atomic_load(&d->member[i]);
+        if (m && m != self) wait_served(m, self);
+    }
+}
+
+/* Index of a page in code_lines, slots laid end to end; ~0 for a hole. */
+static u64 page_index(const struct mmu_domain *d, gpa_t gpa)
+{
+    u64 before = 0;
+    for (u32 i = 0; i < d->mem->slots; i++) {
+        const struct mem_slot *s = &d->mem->slot[i];
+        if (gpa - s->base < s->bytes) return before + ((gpa - s->base) >> PAGE_SHIFT);
+        before += s->bytes >> PAGE_SHIFT;
+    }
+    return ~0ull;
+}
+
+static u64 line_mask(gpa_t gpa, u32 bytes)
+{
+    u32 first = (u32)(gpa & ~PAGE_MASK) >> LINE_SHIFT;
+    u32 last = (u32)((gpa + bytes - 1) & ~PAGE_MASK) >> LINE_SHIFT;
+    return bits(~0ull, last - first, 0) << first;
+}
+
+/* mem_traced_fn: bytes of a page with decoded code may have changed. */
+static void page_written(void *ctx, gpa_t gpa, u32 bytes, u8 trace)
+{
+    struct mmu_domain *d = ctx;
+    u64 index = page_index(d, gpa);
+    if (!(trace & MEM_TRACE_CODE) || index >= d->code_pages || !bytes) return;
+    if (!(atomic_load(&d->code_lines[index]) & line_mask(gpa, bytes))) return;
+    gpa_t page = gpa & PAGE_MASK;
+    mem_trace_clear(d->mem, page, MEM_TRACE_CODE);
+    atomic_store(&d->code_lines[index], 0);
+    for (u32 i = 0; i < VCPUS_MAX; i++) {
+        struct mmu_state *m = atomic_load(&d->member[i]);
+        if (m) queue_code(m, page, page + PAGE_BYTES);
+    }
+}
+
+void mmu_protect_code(struct vcpu *v, gpa_t gpa, u32 bytes)
+{
+    struct mmu_state *m = mmu_of(v);
+    struct mmu_domain *d = m->domain;
+    u64 index = page_index(d, gpa);
+    if (index >= d->code_pages) return;
+    u64 want = line_mask(gpa, bytes);
+    if (mem_page_trace(d->mem, gpa) & MEM_TRACE_CODE && !atomic_load(&d->protecting) &&
+        (atomic_load(&d->code_lines[index]) & want) == want)
+        return;
+    while (pthread_mutex_trylock(&d->protect_lock)) {
+        if (atomic_load(&m->done) != atomic_load(&m->asked)) mmu_service(v);
+        sched_yield();
+    }
+    atomic_fetch_add(&d->protecting, 1);
+    atomic_fetch_or(&d->code_lines[index], want);
+    mem_trace_set(d->mem, gpa, MEM_TRACE_CODE);
+    atomic_fetch_sub(&d->protecting, 1);
+    pthread_mutex_unlock(&d->protect_lock);
+}
+
+/* ---- life -------------------------------------------------------------------------------------- */
+
+int mmu_domain_create(struct mmu_domain **out, struct mem *mem, struct err *e)
+{
+    struct mmu_domain *d = calloc(1, sizeof *d);
+    if (!d) return err_set(e, E_NOMEM, "mmu");
+    d->mem = mem;
+    for (u32 i = 0; i < mem->slots; i++) d->code_pages += mem->slot[i].bytes >> PAGE_SHIFT;
+    size_t bytes = max_u64(d->code_pages, 1) * sizeof *d->code_lines;
+    void *lines = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (lines == MAP_FAILED) {
+        free(d);
+        return err_set(e, E_NOMEM, "mmu: no memory to track code");
+    }
+    d->code_lines = lines;
+    pthread_mutex_init(&d->protect_lock, NULL);
+    mem_set_listener(mem, page_written, protect_page, d);
+    *out = d;
+    return 0;
+}
+
+void mmu_domain_destroy(struct mmu_domain *d)
+{
+    if (!d) return;
+    mem_set_listener(d->mem, NULL, NULL, NULL);
+    munmap(d->code_lines, max_u64(d->code_pages, 1) * sizeof *d->code_lines);
+    pthread_mutex_destroy(&d->protect_lock);
+    free(d);
+}
+
+int mmu_init(struct vcpu *v, struct mmu_domain *d, struct err *e)
+{
+    ASSERT(v->id < VCPUS_MAX, "vCPU id %u", v->id);
+    struct mmu_state *m = calloc(1, sizeof *m);
+    if (!m) return err_set(e, E_NOMEM, "mmu of cpu %u", v->id);
+    m->v = v;
+    m->domain = d;
+    pthread_mutex_init(&m->lock, NULL);
+    v->mmu_state = m;
+    v->mmu = &mmu_ops;
+    tlb_drop_all(v);
+    atomic_store(&d->member[v->id], m);
+    return 0;
+}
+
+void mmu_fini(struct vcpu *v)
+{
+    struct mmu_state *m = mmu_of(v);
+    if (!m) return;
+    atomic_store(&m->domain->member[v->id], NULL);
+    pthread_mutex_destroy(&m->lock);
+    free(m);
+    v->mmu_state = NULL;
+}

@@ -1,0 +1,79 @@
+/* mmu_internal.h - what the files of mmu/ share: per-vCPU translation state and the coherence domain. */
+#ifndef MMU_MMU_INTERNAL_H
+#define MMU_MMU_INTERNAL_H
+#include <pthread.h>
+
+#include "base/check.h"
+#include "base/stats.h"
+#include "cpu/x86.h"
+#include "mmu/mmu.h"
+
+/* tlb.ctx and the low 12 bits of tags: | address space number 11:2 | privilege 1:0 | */
+enum tlb_priv { PRIV_SUPERVISOR, PRIV_USER, PRIV_SUPERVISOR_AC, PRIV_BITS = 2 };
+enum {
+    ASN_COUNT = 1 << (PAGE_SHIFT - PRIV_BITS),
+    SPACES = 16, /* address spaces (PCIDs) whose entries survive a CR3 write */
+    REGION_SLOTS = 1024,
+    REGION_4M_SHIFT = 22,
+    REGION_1G_SHIFT = 30,
+    PROTECT_QUEUE = 16,
+    CODE_QUEUE = 16,
+    LINE_SHIFT = 6, /* code is tracked by 64-byte lines */
+};
+
+struct space {
+    u64 key; /* PCID, or 0 without PCIDs */
+    u16 asn;
+    bool valid;
+    u64 used; /* for least-recently-used replacement */
+};
+
+struct mmu_state {
+    struct vcpu *v;
+    struct mmu_domain *domain;
+    /* owned by the vCPU's thread */
+    struct space space[SPACES];
+    u32 current;  /* index of the space in use     */
+    u16 next_asn; /* next never-used number        */
+    u64 uses;
+    gpa_t exec_gpa[TLB_ENTRIES]; /* physical page of each ACC_EXEC entry */
+    /* regions mapped by large pages, hashed: INVLPG there has to look for all their 4 KiB pieces */
+    u64 region_4m[REGION_SLOTS / 64], region_1g[REGION_SLOTS / 64];
+    /* shared with other threads */
+    _Atomic bool in_guest;
+    _Atomic u64 asked, done; /* requests posted, and all of them served up to here */
+    pthread_t thread;        /* valid while in_guest */
+    pthread_mutex_t lock;    /* guards the two queues */
+    hva_t protect[PROTECT_QUEUE];
+    u32 protect_count; /* above PROTECT_QUEUE: every write entry goes */
+    struct code_change code[CODE_QUEUE];
+    u32 code_count;
+};
+
+struct mmu_domain {
+    struct mem *mem;
+    pthread_mutex_t protect_lock;   /* one page at a time becomes protected */
+    _Atomic u32 protecting;
+    _Atomic(struct mmu_state *) member[VCPUS_MAX];
+    _Atomic u64 *code_lines; /* per page of each slot: which 64-byte lines hold decoded code */
+    u64 code_pages;          /* length of code_lines */
+};
+
+static inline struct mmu_state *mmu_of(struct vcpu *v) { return v->mmu_state; }
+static inline u64 tlb_index(gva_t gva) { return (gva >> PAGE_SHIFT) & (TLB_ENTRIES - 1); }
+
+/* tlb.c */
+u64 tlb_ctx(const struct vcpu *v, bool sys);
+void tlb_fill(struct vcpu *v, gva_t gva, enum access kind, u64 ctx, const struct walk *w);
+void tlb_drop_writes(struct vcpu *v, hva_t page);
+void tlb_drop_all(struct vcpu *v);
+void tlb_cr3_loaded(struct vcpu *v, u64 operand);
+void tlb_flush_spaces(struct vcpu *v);
+void tlb_invlpg(struct vcpu *v, gva_t gva);
+int tlb_invpcid(struct vcpu *v, u64 type, u64 pcid, gva_t gva);
+void tlb_mode_changed(struct vcpu *v);
+/* walk.c */
+int walk_load_pdptes(struct vcpu *v, u64 cr3);
+/* access.c */
+extern const struct vcpu_mmu_ops mmu_ops;
+#endif
