@@ -10,7 +10,7 @@
 
 enum { AREA_BYTES = ACPI_END - ACPI_START, TABLE_ALIGN = 64 };
 enum { HEADER_BYTES = 36, RSDP_BYTES = 36, RSDP_V1_BYTES = 20, FADT_BYTES = 276, FACS_BYTES = 64 };
-enum { /* table header, ACPI 6.4 §5.2.6 */
+enum { /* table header, ACPI 6.5 §5.2.6 */
        HDR_LENGTH = 4,
        HDR_REVISION = 8,
        HDR_CHECKSUM = 9,
@@ -20,7 +20,7 @@ enum { /* table header, ACPI 6.4 §5.2.6 */
        HDR_CREATOR_ID = 28,
        HDR_CREATOR_REVISION = 32,
 };
-enum { /* FADT flags and IA-PC boot architecture flags, §5.2.9 tables 5.10, 5.11 */
+enum { /* FADT flags and IA-PC boot architecture flags, §5.2.9 */
        FADT_WBINVD = 1 << 0,
        FADT_PROC_C1 = 1 << 2,
        FADT_NO_SLEEP_BUTTON = 1 << 5,

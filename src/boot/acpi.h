@@ -1,6 +1,6 @@
 /* boot/acpi.h - the ACPI tables of machine `pc`, built in code: RSDP, RSDT, XSDT, FADT, FACS, MADT,
  * DSDT. PCI INTx pins reach the links A..D as pci_pirq() says.
- * Spec: ACPI 6.4 §5.2 (tables), §4.8 (fixed hardware), §19-20 (AML). */
+ * Spec: ACPI 6.5 §5.2 (tables), §4.8 (fixed hardware), §19-20 (AML). */
 #ifndef BOOT_ACPI_H
 #define BOOT_ACPI_H
 #include "base/err.h"

@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 
-enum { /* opcodes and prefixes, ACPI 6.4 §20.2 and table 20.2 */
+enum { /* opcodes and prefixes, ACPI 6.5 §20.2 */
        AML_ZERO = 0x00,
        AML_ONE = 0x01,
        AML_NAME = 0x08,
@@ -23,7 +23,7 @@ enum { /* opcodes and prefixes, ACPI 6.4 §20.2 and table 20.2 */
        AML_EXT = 0x5b,
        AML_EXT_DEVICE = 0x82,
 };
-enum { /* resource descriptors, ACPI 6.4 §6.4.2-6.4.3 */
+enum { /* resource descriptors, ACPI 6.5 §6.4.2-6.4.3 */
        RES_IRQ_NO_FLAGS = 0x22,
        RES_IO = 0x47,
        RES_END_TAG = 0x79,
@@ -193,7 +193,7 @@ void aml_path(struct aml *a, const char *path) { put_path(a, path); }
 
 static u32 hex(char c) { return (u32)(c <= '9' ? c - '0' : c - 'A' + 10); }
 
-/* Three letters of 5 bits and four hex digits, big-endian (ACPI 6.4 §19.3.4). */
+/* Three letters of 5 bits and four hex digits, big-endian (ACPI 6.5 §19.3.4). */
 void aml_eisaid(struct aml *a, const char *id)
 {
     ASSERT(strlen(id) == 7, "EISA id '%s'", id);

@@ -4,7 +4,7 @@
  * Package), aml_close() ends it and fixes the length. Names are ASL paths ("\\_SB", "PCI0",
  * "\\_SB.LNKA"). Resource descriptors go between aml_res_open() and aml_res_close(). A buffer that
  * is too small sets `failed`, checked once at the end.
- * Spec: ACPI 6.4 §20.2 (encoding), §6.4 (resource descriptors). */
+ * Spec: ACPI 6.5 §20.2 (encoding), §6.4 (resource descriptors). */
 #ifndef BOOT_AML_H
 #define BOOT_AML_H
 #include "base/types.h"

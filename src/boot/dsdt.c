@@ -1,6 +1,6 @@
 /* dsdt - the machine's ACPI name space: processors, PCI host bridge with its windows and interrupt
  * routing, interrupt links, the ISA devices, and the soft-off state.
- * Spec: ACPI 6.4 §5.6.3, §6.1 (_HID..), §6.2.13 (_PRT), §7.4.2 (_S5), §8.4 (processors). */
+ * Spec: ACPI 6.5 §5.6.3, §6.1 (_HID..), §6.2.13 (_PRT), §7.4.2 (_S5), §8.4 (processors). */
 #include <stdio.h>
 
 #include "boot/acpi_internal.h"

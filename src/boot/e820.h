@@ -1,6 +1,6 @@
 /* boot/e820.h - the memory map of machine `pc`: RAM slots, and the list of ranges the guest
  * is told about.
- * Spec: ACPI 6.4 §15.1 (address range types). */
+ * Spec: ACPI 6.5 §15 (address range types). */
 #ifndef BOOT_E820_H
 #define BOOT_E820_H
 #include "base/err.h"

@@ -46,8 +46,8 @@ int file_read_all(struct file_data *out, const char *what, const char *path, u64
     if (rc < 0) goto close_fd;
     u64 bytes = (u64)st.st_size;
     if (bytes > max_bytes) {
-        rc = err_set(e, E_RANGE, "%s '%s': %llu MiB is more than the %llu MiB accepted", what, path,
-                     (unsigned long long)(bytes >> 20), (unsigned long long)(max_bytes >> 20));
+        rc = err_set(e, E_RANGE, "%s '%s': %llu bytes are more than the %llu accepted", what, path,
+                     (unsigned long long)bytes, (unsigned long long)max_bytes);
         goto close_fd;
     }
     u8 *data = malloc(bytes);

@@ -6,8 +6,9 @@
 #   kernel-release   its release, one line (6.1.0-56-cloud-amd64)
 #   initrd.cpio.gz   initramfs: guest/initramfs/ of this repository and Debian's busybox-static
 #   linux/           the whole kernel package, unpacked (config, modules)
-# Needs apt and dpkg, no root. What is there already is kept: a second run does nothing. The initramfs is rebuilt when
-# its recipe changes; `fetch.sh --refresh OUTDIR` forgets everything and takes what apt offers now.
+# Needs apt and dpkg, no root. What is there already is kept: a second run does nothing. The
+# initramfs is rebuilt when its recipe changes; `fetch.sh --refresh OUTDIR` replaces everything
+# by what apt offers now.
 # Every file appears whole (made aside, then renamed), so an interrupted run leaves nothing broken.
 set -eu
 
@@ -17,14 +18,14 @@ die() { say "$*"; exit 1; }
 
 refresh=no
 [ "${1-}" = --refresh ] && { refresh=yes; shift; }
-[ $# -eq 1 ] && [ -n "$1" ] || die "usage: fetch.sh [--refresh] OUTDIR"
+if [ $# -ne 1 ] || [ -z "$1" ]; then die "usage: fetch.sh [--refresh] OUTDIR"; fi
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 recipe=$(CDPATH='' cd -- "$here/../../guest/initramfs" && pwd)
 mkdir -p "$1" || die "cannot create $1"
 out=$(CDPATH='' cd -- "$1" && pwd)
 
 # The initramfs depends on these files only; their digest is its stamp.
-recipe_digest() { cat "$here/fetch.sh" "$here/initramfs.sh" "$recipe"/* | sha256sum | cut -d' ' -f1; }
+recipe_digest() { cat "$here/initramfs.sh" "$recipe"/* | sha256sum | cut -d' ' -f1; }
 
 kernel_ready() { [ -s "$out/vmlinuz" ] && [ -s "$out/kernel-release" ]; }
 initrd_ready() {
@@ -87,7 +88,7 @@ make_kernel() {
     unpack "$package" "$out/linux" || unpack "$package-unsigned" "$out/linux" ||
         die "cannot fetch $package; 'apt-get update' as root may help"
     set -- "$out"/linux/boot/vmlinuz-*
-    [ $# -eq 1 ] && [ -s "$1" ] || die "$package holds no single kernel"
+    if [ $# -ne 1 ] || [ ! -s "$1" ]; then die "$package holds no single kernel"; fi
     release=${1##*/vmlinuz-}
     ln -sfn "linux/boot/vmlinuz-$release" "$out/tmp/vmlinuz"
     echo "$release" >"$out/tmp/kernel-release"
@@ -102,12 +103,10 @@ find_busybox() {
         echo /bin/busybox
         return
     fi
-    if [ ! -x "$out/busybox/bin/busybox" ]; then
+    if [ "$refresh" = yes ] || [ ! -x "$out/busybox/bin/busybox" ]; then
         say "fetching busybox-static"
-        unpack busybox-static "$out/busybox" || {
-            [ "$(id -u)" -ne 0 ] || apt_update
+        unpack busybox-static "$out/busybox" ||
             die "cannot fetch busybox-static; 'apt-get update' as root may help"
-        }
     fi
     echo "$out/busybox/bin/busybox"
 }
@@ -126,16 +125,14 @@ digest=$(recipe_digest)
 if [ "$refresh" = no ] && kernel_ready && initrd_ready; then exit 0; fi
 
 for tool in apt-get apt-cache dpkg-deb flock gzip sha256sum; do
-    command -v "$tool" >/dev/null || die "needs $tool (Debian or a relative); or name your own --kernel"
+    command -v "$tool" >/dev/null ||
+        die "needs $tool (Debian or a relative); or name your own --kernel"
 done
 exec 9>"$out/.lock"
 flock 9 || die "cannot lock $out"
 rm -rf "$out/tmp"
-if [ "$refresh" = yes ]; then
-    rm -rf "$out/vmlinuz" "$out/kernel-release" "$out/initrd.stamp" "$out/linux" "$out/busybox"
-fi
 mkdir -p "$out/tmp"
 trap 'rm -rf "$out/tmp"' EXIT
 trap 'exit 130' INT TERM HUP
-kernel_ready || make_kernel
-initrd_ready || make_initrd
+if [ "$refresh" = yes ] || ! kernel_ready; then make_kernel; fi
+if [ "$refresh" = yes ] || ! initrd_ready; then make_initrd; fi

@@ -1,7 +1,10 @@
 #!/bin/sh
-# initramfs.sh BUSYBOX RECIPE TREE OUT - pack the default guest's initramfs, without root and without cpio or device
-# nodes of the host: busybox packs itself. Same inputs give the same bytes.
-# BUSYBOX static busybox; RECIPE folder with `init` and files for /etc; TREE scratch folder; OUT a .cpio.gz to write.
+# initramfs.sh BUSYBOX RECIPE TREE OUT - pack the default guest's initramfs, without root and
+# without cpio or device nodes of the host: busybox packs itself. Same inputs give the same bytes.
+# BUSYBOX  static busybox
+# RECIPE   folder with `init` and files for /etc
+# TREE     scratch folder
+# OUT      a .cpio.gz to write
 set -eu
 busybox=$1 recipe=$2 tree=$3 out=$4
 
