@@ -14,10 +14,7 @@ static insn_exec_fn *const row_exec[] = {
 #undef INSN
 };
 
-insn_exec_fn *insn_row_exec(u16 row)
-{
-    return row < ARRAY_LEN(row_exec) ? row_exec[row] : NULL;
-}
+insn_exec_fn *insn_row_exec(u16 row) { return row < ARRAY_LEN(row_exec) ? row_exec[row] : NULL; }
 
 /* Does the guest's processor have this instruction? */
 static bool is_offered(const struct vcpu *v, const struct insn *i)
@@ -29,8 +26,8 @@ static bool is_offered(const struct vcpu *v, const struct insn *i)
     return true;
 }
 
-/* Processors without BMI1 and LZCNT ignore the F3 of TZCNT and LZCNT. A DS override takes its place: the length stays, and
- * the segment of the operand is in i->seg already. */
+/* Processors without BMI1 and LZCNT ignore the F3 of TZCNT and LZCNT. A DS override takes its
+ * place: the length stays, and the segment of the operand is in i->seg already. */
 static bool respell_as_scan(struct insn *i)
 {
     if (i->mnemonic != ZYDIS_MNEMONIC_TZCNT && i->mnemonic != ZYDIS_MNEMONIC_LZCNT) return false;
@@ -54,7 +51,8 @@ static bool is_allowed(const struct insn *i)
 
 void insn_bind(const struct vcpu *v, struct insn *i, insn_exec_fn *compute)
 {
-    if (i->row >= ARRAY_LEN(row_exec) || !is_allowed(i) || (!is_offered(v, i) && !respell_as_scan(i))) {
+    if (i->row >= ARRAY_LEN(row_exec) || !is_allowed(i) ||
+        (!is_offered(v, i) && !respell_as_scan(i))) {
         i->exec = x_ud;
     } else if (i->row == INSN_COMPUTE) {
         i->exec = compute;

@@ -47,9 +47,13 @@ static const struct isaset {
 #undef ISASET
 };
 
-/* One decoder per code size. MPX and CET are off, so that their opcodes are the NOPs they are on processors without
- * them; LZCNT and TZCNT are on, and insn_bind() takes them back where the CPU model lacks them. */
-#define MODES {[ZYDIS_DECODER_MODE_LZCNT] = ZYAN_TRUE, [ZYDIS_DECODER_MODE_TZCNT] = ZYAN_TRUE}
+/* One decoder per code size. MPX and CET are off, so that their opcodes are the NOPs they are on
+ * processors without them; LZCNT and TZCNT are on, and insn_bind() takes them back where the CPU
+ * model lacks them. */
+#define MODES                                                                                      \
+    {                                                                                              \
+        [ZYDIS_DECODER_MODE_LZCNT] = ZYAN_TRUE, [ZYDIS_DECODER_MODE_TZCNT] = ZYAN_TRUE             \
+    }
 static const ZydisDecoder decoders[] = {
     [ISA_16] = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16, MODES},
     [ISA_32] = {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32, MODES},
@@ -91,13 +95,13 @@ static void set_gpr8(struct insn_opnd *out, u8 id)
 static void set_reg(struct insn_opnd *out, ZydisRegister r)
 {
     static const u8 file[ZYDIS_REGCLASS_MAX_VALUE + 1] = {
-        [ZYDIS_REGCLASS_GPR8] = RF_GPR,    [ZYDIS_REGCLASS_GPR16] = RF_GPR,
-        [ZYDIS_REGCLASS_GPR32] = RF_GPR,   [ZYDIS_REGCLASS_GPR64] = RF_GPR,
-        [ZYDIS_REGCLASS_X87] = RF_ST,      [ZYDIS_REGCLASS_MMX] = RF_MMX,
-        [ZYDIS_REGCLASS_XMM] = RF_VEC,     [ZYDIS_REGCLASS_YMM] = RF_VEC,
-        [ZYDIS_REGCLASS_ZMM] = RF_VEC,     [ZYDIS_REGCLASS_SEGMENT] = RF_SEG,
-        [ZYDIS_REGCLASS_CONTROL] = RF_CR,  [ZYDIS_REGCLASS_DEBUG] = RF_DR,
-        [ZYDIS_REGCLASS_MASK] = RF_MASK,   [ZYDIS_REGCLASS_BOUND] = RF_BND,
+        [ZYDIS_REGCLASS_GPR8] = RF_GPR,   [ZYDIS_REGCLASS_GPR16] = RF_GPR,
+        [ZYDIS_REGCLASS_GPR32] = RF_GPR,  [ZYDIS_REGCLASS_GPR64] = RF_GPR,
+        [ZYDIS_REGCLASS_X87] = RF_ST,     [ZYDIS_REGCLASS_MMX] = RF_MMX,
+        [ZYDIS_REGCLASS_XMM] = RF_VEC,    [ZYDIS_REGCLASS_YMM] = RF_VEC,
+        [ZYDIS_REGCLASS_ZMM] = RF_VEC,    [ZYDIS_REGCLASS_SEGMENT] = RF_SEG,
+        [ZYDIS_REGCLASS_CONTROL] = RF_CR, [ZYDIS_REGCLASS_DEBUG] = RF_DR,
+        [ZYDIS_REGCLASS_MASK] = RF_MASK,  [ZYDIS_REGCLASS_BOUND] = RF_BND,
     };
     ZydisRegisterClass class = ZydisRegisterGetClass(r);
     u8 id = (u8)ZydisRegisterGetId(r);
@@ -160,15 +164,13 @@ static void set_operands(struct insn *out, const struct zinsn *z)
             out->imm = o->ptr.offset;
             out->imm2 = o->ptr.segment;
             break;
-        default:
-            p->kind = o->imm.is_relative ? OPND_REL : OPND_IMM;
-            set_imm(out, o, imms++);
+        default: p->kind = o->imm.is_relative ? OPND_REL : OPND_IMM; set_imm(out, o, imms++);
         }
     }
 }
 
-/* Memory operands nobody writes down: the DS:rDI of MASKMOV, the DS:rBX of XLAT; of string instructions only the
- * segment of the source. The stack is no memory operand. */
+/* Memory operands nobody writes down: the DS:rDI of MASKMOV, the DS:rBX of XLAT; of string
+ * instructions only the segment of the source. The stack is no memory operand. */
 static void set_hidden_mem(struct insn *out, const struct zinsn *z)
 {
     ZydisInstructionCategory cat = z->d.meta.category;
@@ -183,10 +185,7 @@ static void set_hidden_mem(struct insn *out, const struct zinsn *z)
     }
 }
 
-static u8 squeeze_flags(u32 f)
-{
-    return (u8)((f & 0xD5) | (f & ZYDIS_CPUFLAG_OF ? IF_OF : 0));
-}
+static u8 squeeze_flags(u32 f) { return (u8)((f & 0xD5) | (f & ZYDIS_CPUFLAG_OF ? IF_OF : 0)); }
 
 static void set_flags(struct insn *out, const ZydisDecodedInstruction *d)
 {
@@ -212,7 +211,12 @@ static void set_prefixes(struct insn *out, const ZydisDecodedInstruction *d)
         case 0xF3: p = (u8)((p & ~PFX_REPNE) | (string ? PFX_REP : 0)); break;
         case 0x66: p |= PFX_66; break;
         case 0x67: p |= PFX_67; break;
-        case 0x26: case 0x2E: case 0x36: case 0x3E: case 0x64: case 0x65: p |= PFX_SEG; break;
+        case 0x26:
+        case 0x2E:
+        case 0x36:
+        case 0x3E:
+        case 0x64:
+        case 0x65: p |= PFX_SEG; break;
         default: break; /* REX */
         }
     }
@@ -239,7 +243,8 @@ static enum fpu_class fpu_of(const struct zinsn *z)
     }
     if (d->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX || mask) return FPU_AVX512;
     if (d->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
-        bool integer = d->meta.isa_ext == ZYDIS_ISA_EXT_BMI1 || d->meta.isa_ext == ZYDIS_ISA_EXT_BMI2;
+        bool integer =
+            d->meta.isa_ext == ZYDIS_ISA_EXT_BMI1 || d->meta.isa_ext == ZYDIS_ISA_EXT_BMI2;
         return integer ? FPU_VEX : FPU_AVX;
     }
     if (vec || d->meta.isa_set == ZYDIS_ISA_SET_SSEMXCSR) return FPU_SSE;
@@ -258,18 +263,23 @@ static u16 form_of_reg(const struct insn_opnd *o)
 
 static u16 form_of(const struct insn *i, const ZydisDecodedInstruction *d)
 {
-    static const u16 form[] = {[OPND_NONE] = FORM_NONE, [OPND_MEM] = FORM_MEM, [OPND_IMM] = FORM_IMM,
-                               [OPND_REL] = FORM_REL,   [OPND_FAR] = FORM_FAR};
+    static const u16 form[] = {[OPND_NONE] = FORM_NONE,
+                               [OPND_MEM] = FORM_MEM,
+                               [OPND_IMM] = FORM_IMM,
+                               [OPND_REL] = FORM_REL,
+                               [OPND_FAR] = FORM_FAR};
     if (d->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) return FORM_FAR;
     if (d->meta.category == ZYDIS_CATEGORY_STRINGOP) return FORM_STRING;
     if (d->meta.category == ZYDIS_CATEGORY_IOSTRINGOP) return FORM_STRING;
     for (unsigned k = 0; k < i->opnds; k++) {
-        if (i->op[k].kind == OPND_REG && form_of_reg(&i->op[k]) != FORM_REG) return form_of_reg(&i->op[k]);
+        if (i->op[k].kind == OPND_REG && form_of_reg(&i->op[k]) != FORM_REG)
+            return form_of_reg(&i->op[k]);
     }
     return i->op[0].kind == OPND_REG ? FORM_REG : form[i->op[0].kind];
 }
 
-/* A net under the allow-list: what transfers control or has to do with privilege is never COMPUTE. */
+/* A net under the allow-list: what transfers control or has to do with privilege is never COMPUTE.
+ */
 static bool is_compute(const ZydisDecodedInstruction *d)
 {
     if (d->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED || d->meta.branch_type) return false;
@@ -373,10 +383,11 @@ const char *isa_format(const struct insn *i, u64 rip, char *buf, u32 bytes)
     ZydisFormatter f;
     if (!bytes) return buf;
     buf[0] = 0;
-    if (!i->len || !ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoders[i->mode], i->bytes, i->len, &z.d, z.op)) ||
+    if (!i->len ||
+        !ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoders[i->mode], i->bytes, i->len, &z.d, z.op)) ||
         !ZYAN_SUCCESS(ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL)) ||
-        !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&f, &z.d, z.op, z.d.operand_count_visible, buf, bytes,
-                                                       rip, NULL))) {
+        !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&f, &z.d, z.op, z.d.operand_count_visible,
+                                                      buf, bytes, rip, NULL))) {
         const char *bad = "(bad)";
         for (u32 k = 0; k < bytes && (k == 0 || bad[k - 1]); k++) buf[k] = bad[k];
         buf[bytes - 1] = 0;

@@ -1,0 +1,279 @@
+/* x_string - MOVS, CMPS, SCAS, LODS, STOS, INS, OUTS with their repeat prefixes.
+ *
+ * One call does one element, or with REP at most STRING_BATCH of them; what is left comes back as
+ * X_AGAIN with RIP unchanged, so that interrupts get in. rCX, rSI and rDI always stand at the next
+ * element: a fault in element n reports exactly n done. While ATT_STEP is set (TF, breakpoints) a
+ * call is one element. CMPS and SCAS write the flags with the last element only: the flags are no
+ * input, and an interrupted or faulting instruction shows the old ones (SDM vol. 1 7.3.9.2). MOVS
+ * and STOS upwards through plain memory go a page at a time, with the result of doing it byte by
+ * byte. Spec: SDM vol. 1 section 7.3.9; vol. 2A CMPS, INS, LODS; vol. 2B MOVS, OUTS, REP, SCAS,
+ * STOS. */
+#include "cpu/env.h"
+#include "cpu/x_internal.h"
+
+enum { STRING_BATCH = 4096 };
+
+struct string_op {
+    u32 bytes; /* element size             */
+    u64 step;  /* +bytes or -bytes         */
+    u8 addr;   /* address size in bytes    */
+    bool rep;
+    bool until; /* CMPS, SCAS: ZF can end it */
+    u64 zf;     /* ... when ZF has this value */
+    u64 flags;  /* arithmetic flags of the last comparison */
+};
+
+/* One element. Reads and writes through v and i; 0 or X_FAULT with nothing changed. */
+typedef int string_fn(struct vcpu *v, const struct insn *i, struct string_op *s);
+/* Up to @max elements at once; how many were done, 0 when this is not possible here. */
+typedef u64 string_bulk_fn(struct vcpu *v, const struct insn *i, const struct string_op *s,
+                           u64 max);
+
+static inline void advance(struct vcpu *v, unsigned reg, const struct string_op *s, u64 delta)
+{
+    gpr_write(v, reg, v->gpr[reg] + delta, s->addr);
+}
+static inline u64 source(const struct vcpu *v, const struct string_op *s)
+{
+    return gpr_read(v, RSI, s->addr);
+}
+static inline u64 dest(const struct vcpu *v, const struct string_op *s)
+{
+    return gpr_read(v, RDI, s->addr);
+}
+
+static struct string_op string_op_of(const struct vcpu *v, const struct insn *i)
+{
+    struct string_op s = {.bytes = i->opcode & 1 ? i->opsize : 1, .addr = i->addrsize};
+    s.rep = i->prefixes & (PFX_REP | PFX_REPNE);
+    s.step = v->rflags & RFLAGS_DF ? -(u64)s.bytes : s.bytes;
+    return s;
+}
+
+static inline bool comparison_ends(const struct string_op *s)
+{
+    return s->until && (s->flags & RFLAGS_ZF) == s->zf;
+}
+
+static enum x_result finish(struct vcpu *v, const struct string_op *s, bool compares)
+{
+    if (compares) v->rflags = (v->rflags & ~(u64)RFLAGS_ARITH) | s->flags;
+    return X_NEXT;
+}
+
+static enum x_result repeat(struct vcpu *v, const struct insn *i, struct string_op *s,
+                            string_fn *one, string_bulk_fn *bulk)
+{
+    bool step = atomic_load_explicit(&v->attention, memory_order_relaxed) & ATT_STEP;
+    u64 left = gpr_read(v, RCX, s->addr), batch = step ? 1 : STRING_BATCH;
+    if (!left) return X_NEXT; /* not even the flags change */
+    while (left && batch) {
+        u64 max = min_u64(left, batch), done = bulk && max > 1 ? bulk(v, i, s, max) : 0;
+        if (!done) {
+            if (one(v, i, s)) return X_FAULT;
+            done = 1;
+        }
+        left -= done;
+        batch -= done;
+        gpr_write(v, RCX, left, s->addr);
+        if (comparison_ends(s)) return finish(v, s, true);
+    }
+    return left ? X_AGAIN : finish(v, s, s->until);
+}
+
+static enum x_result run(struct vcpu *v, const struct insn *i, string_fn *one, string_bulk_fn *bulk)
+{
+    struct string_op s = string_op_of(v, i);
+    if (s.rep) return repeat(v, i, &s, one, bulk);
+    return one(v, i, &s) ? X_FAULT : X_NEXT;
+}
+
+static enum x_result run_compare(struct vcpu *v, const struct insn *i, string_fn *one)
+{
+    struct string_op s = string_op_of(v, i);
+    if (s.rep) {
+        s.until = true;
+        s.zf = i->prefixes & PFX_REPNE ? RFLAGS_ZF : 0;
+        return repeat(v, i, &s, one, NULL);
+    }
+    return one(v, i, &s) ? X_FAULT : finish(v, &s, true);
+}
+
+/* ---- bulk -------------------------------------------------------------------------------------
+ */
+
+/* Host address of the next @bytes at offset @off of @seg when they lie in one page of plain memory
+ * and within the segment and the address size; else NULL. @bytes shrinks to what the page has. */
+static hva_t span(struct vcpu *v, u8 seg, u64 off, const struct string_op *s, enum access kind,
+                  u64 *bytes)
+{
+    gva_t lin, last = mask_bytes(s->addr);
+    u8 rw = kind == ACC_WRITE ? OPND_W : OPND_R;
+    if (last - off < *bytes)
+        *bytes = last - off; /* never up to the very end: the element loop wraps */
+    if (seg_linear(v, seg, off, s->bytes, rw, &lin)) return NULL;
+    *bytes = min_u64(*bytes, PAGE_BYTES - (lin & ~PAGE_MASK));
+    *bytes -= *bytes % s->bytes;
+    if (*bytes < s->bytes || seg_linear(v, seg, off, (u32)*bytes, rw, &lin)) return NULL;
+    return tlb_find(v, lin, (u32)*bytes, kind);
+}
+
+/* Upward copy as the processor does it: where the destination starts inside the source, bytes
+ * already copied are copied again, @gap at a time. */
+static void copy_up(u8 *to, const u8 *from, u64 bytes)
+{
+    u64 gap = (u64)(uintptr_t)to - (u64)(uintptr_t)from;
+    if (gap >= bytes) {
+        memmove(to, from, bytes);
+        return;
+    }
+    for (u64 at = 0; gap && at < bytes; at += gap)
+        memcpy(to + at, from + at, min_u64(gap, bytes - at));
+}
+
+static u64 movs_bulk(struct vcpu *v, const struct insn *i, const struct string_op *s, u64 max)
+{
+    u64 bytes = max * s->bytes, fit;
+    if (v->rflags & RFLAGS_DF) return 0;
+    hva_t to = span(v, ES, dest(v, s), s, ACC_WRITE, &bytes);
+    if (!to) return 0;
+    fit = bytes;
+    hva_t from = span(v, i->seg, source(v, s), s, ACC_READ, &fit);
+    if (!from) return 0;
+    u64 gap = (u64)(uintptr_t)to - (u64)(uintptr_t)from;
+    if (gap && gap < s->bytes) return 0; /* elements overlap themselves */
+    copy_up(to, from, fit);
+    advance(v, RSI, s, fit);
+    advance(v, RDI, s, fit);
+    return fit / s->bytes;
+}
+
+static void fill(u8 *to, u64 val, u64 bytes, u32 size)
+{
+    if (size == 1) memset(to, (int)(val & 0xFF), bytes);
+    else
+        for (u64 at = 0; at < bytes; at += size) memcpy(to + at, &val, size);
+}
+
+static u64 stos_bulk(struct vcpu *v, const struct insn *i, const struct string_op *s, u64 max)
+{
+    u64 bytes = max * s->bytes, val = v->gpr[RAX];
+    (void)i;
+    if (v->rflags & RFLAGS_DF) return 0;
+    hva_t to = span(v, ES, dest(v, s), s, ACC_WRITE, &bytes);
+    if (!to) return 0;
+    switch (s->bytes) { /* constant sizes: the compiler makes vector stores of them */
+    case 1: fill(to, val, bytes, 1); break;
+    case 2: fill(to, val, bytes, 2); break;
+    case 4: fill(to, val, bytes, 4); break;
+    default: fill(to, val, bytes, 8);
+    }
+    advance(v, RDI, s, bytes);
+    return bytes / s->bytes;
+}
+
+/* ---- single elements ---------------------------------------------------------------------------
+ */
+
+static int movs_one(struct vcpu *v, const struct insn *i, struct string_op *s)
+{
+    u64 val;
+    if (seg_read(v, i->seg, source(v, s), &val, s->bytes)) return X_FAULT;
+    if (seg_write(v, ES, dest(v, s), val, s->bytes)) return X_FAULT;
+    advance(v, RSI, s, s->step);
+    advance(v, RDI, s, s->step);
+    return 0;
+}
+
+static int stos_one(struct vcpu *v, const struct insn *i, struct string_op *s)
+{
+    (void)i;
+    if (seg_write(v, ES, dest(v, s), v->gpr[RAX], s->bytes)) return X_FAULT;
+    advance(v, RDI, s, s->step);
+    return 0;
+}
+
+static int lods_one(struct vcpu *v, const struct insn *i, struct string_op *s)
+{
+    u64 val;
+    if (seg_read(v, i->seg, source(v, s), &val, s->bytes)) return X_FAULT;
+    gpr_write(v, RAX, val, s->bytes);
+    advance(v, RSI, s, s->step);
+    return 0;
+}
+
+/* Flags of @a - @b, as CMP sets them. */
+static u64 compare(u64 a, u64 b, u32 bytes)
+{
+    u64 mask = mask_bytes(bytes), sign = mask ^ (mask >> 1), diff = (a - b) & mask;
+    u64 f = __builtin_parity((u8)diff) ? 0 : RFLAGS_PF;
+    if (a < b) f |= RFLAGS_CF;
+    if ((a ^ b ^ diff) & 0x10) f |= RFLAGS_AF;
+    if (!diff) f |= RFLAGS_ZF;
+    if (diff & sign) f |= RFLAGS_SF;
+    if ((a ^ b) & (a ^ diff) & sign) f |= RFLAGS_OF;
+    return f;
+}
+
+static int cmps_one(struct vcpu *v, const struct insn *i, struct string_op *s)
+{
+    u64 a, b;
+    if (seg_read(v, i->seg, source(v, s), &a, s->bytes)) return X_FAULT;
+    if (seg_read(v, ES, dest(v, s), &b, s->bytes)) return X_FAULT;
+    s->flags = compare(a, b, s->bytes);
+    advance(v, RSI, s, s->step);
+    advance(v, RDI, s, s->step);
+    return 0;
+}
+
+static int scas_one(struct vcpu *v, const struct insn *i, struct string_op *s)
+{
+    u64 b;
+    (void)i;
+    if (seg_read(v, ES, dest(v, s), &b, s->bytes)) return X_FAULT;
+    s->flags = compare(gpr_read(v, RAX, s->bytes), b, s->bytes);
+    advance(v, RDI, s, s->step);
+    return 0;
+}
+
+/* The port is read only once the memory is known to take the value: a port read cannot be taken
+ * back. */
+static int ins_one(struct vcpu *v, const struct insn *i, struct string_op *s)
+{
+    gva_t lin;
+    (void)i;
+    if (io_allowed(v, (u16)v->gpr[RDX], s->bytes)) return X_FAULT;
+    if (seg_linear(v, ES, dest(v, s), s->bytes, OPND_W, &lin)) return X_FAULT;
+    if (!tlb_find(v, lin, s->bytes, ACC_WRITE) &&
+        v->mmu->probe(v, lin, s->bytes, ACC_WRITE, false)) {
+        return X_FAULT;
+    }
+    u64 val = v->env->port_in(v->env->ctx, v, (u16)v->gpr[RDX], s->bytes);
+    if (vcpu_write(v, lin, &val, s->bytes)) return X_FAULT;
+    advance(v, RDI, s, s->step);
+    return 0;
+}
+
+static int outs_one(struct vcpu *v, const struct insn *i, struct string_op *s)
+{
+    u64 val;
+    if (io_allowed(v, (u16)v->gpr[RDX], s->bytes)) return X_FAULT;
+    if (seg_read(v, i->seg, source(v, s), &val, s->bytes)) return X_FAULT;
+    v->env->port_out(v->env->ctx, v, (u16)v->gpr[RDX], (u32)val, s->bytes);
+    advance(v, RSI, s, s->step);
+    return 0;
+}
+
+enum x_result x_movs(struct vcpu *v, const struct insn *i)
+{
+    return run(v, i, movs_one, movs_bulk);
+}
+enum x_result x_stos(struct vcpu *v, const struct insn *i)
+{
+    return run(v, i, stos_one, stos_bulk);
+}
+enum x_result x_lods(struct vcpu *v, const struct insn *i) { return run(v, i, lods_one, NULL); }
+enum x_result x_cmps(struct vcpu *v, const struct insn *i) { return run_compare(v, i, cmps_one); }
+enum x_result x_scas(struct vcpu *v, const struct insn *i) { return run_compare(v, i, scas_one); }
+enum x_result x_ins(struct vcpu *v, const struct insn *i) { return run(v, i, ins_one, NULL); }
+enum x_result x_outs(struct vcpu *v, const struct insn *i) { return run(v, i, outs_one, NULL); }
