@@ -143,6 +143,8 @@ static int deliver(struct vcpu *v, const struct event *ev, u64 ret_rip)
     int r;
     v->injected = *ev;
     commit_payload(v, ev);
+    if (ev->kind == EV_EXTINT) TRACE(&v->trace, IRQ, ev->vector, ev->kind, ret_rip);
+    else TRACE(&v->trace, EXC, ev->vector, ev->error, ret_rip);
     if (likely(vcpu_is_long(v))) r = deliver_long(v, ev, ret_rip);
     else if (v->cr0 & CR0_PE) r = exc_deliver_protected(v, ev, ret_rip);
     else r = exc_deliver_real(v, ev, ret_rip);
@@ -151,6 +153,8 @@ static int deliver(struct vcpu *v, const struct event *ev, u64 ret_rip)
         mark_external(v, ev);
         return r;
     }
+    if (ev->kind == EV_EXTINT) v->stats.interrupts++;
+    else v->stats.exceptions++;
     v->exc.kind = EV_NONE;
     v->shadow = 0;
     v->run_state = VCPU_RUNNING;

@@ -59,7 +59,7 @@ int exc_deliver_protected(struct vcpu *v, const struct event *ev, u64 ret_rip)
     if (inner) v->seg[SS] = st.ss;
     if (from_v86) null_data_segments(v);
     v->gpr[RSP] = st.sp;
-    vcpu_cs_changed(v);
+    vcpu_mode_changed(v);
     return 0;
 }
 
@@ -88,7 +88,7 @@ int exc_deliver_real(struct vcpu *v, const struct event *ev, u64 ret_rip)
     if (ev->vector * 4u + 3 > v->idtr.limit) return vcpu_raise_err(v, EXC_GP, err);
     if (enter_8086(v, v->idtr.base, ev->vector, exc_flags_image(v, ev), ret_rip)) return X_FAULT;
     v->rflags &= ~(u64)(RFLAGS_IF | RFLAGS_TF | RFLAGS_AC | RFLAGS_RF);
-    vcpu_cs_changed(v);
+    vcpu_mode_changed(v);
     return 0;
 }
 
@@ -121,7 +121,7 @@ int exc_v86_int(struct vcpu *v, u8 vector, u64 next_rip)
     }
     if (enter_8086(v, 0, vector, flags, next_rip)) return X_FAULT;
     v->rflags &= ~(off | RFLAGS_TF | RFLAGS_NT | RFLAGS_RF | RFLAGS_AC);
-    vcpu_cs_changed(v);
+    vcpu_mode_changed(v);
     vcpu_update_step(v);
     return 0;
 }

@@ -34,6 +34,27 @@ void far_commit(struct vcpu *v, const struct far_target *t)
     v->rip = t->rip;
 }
 
+int far_return_code(struct vcpu *v, u16 sel, u64 rip, struct far_target *t)
+{
+    u32 err = sel & 0xFFFC, rpl = sel & 3;
+    if (far_read_code(v, sel, t)) return X_FAULT;
+    bool ok = seg_is_conforming(&t->cs) ? seg_dpl(&t->cs) <= rpl : seg_dpl(&t->cs) == rpl;
+    if (rpl < v->cpl || !ok) return vcpu_raise_err(v, EXC_GP, err);
+    if (!(t->cs.attr & SEG_P)) return vcpu_raise_err(v, EXC_NP, err);
+    t->cpl = (u8)rpl;
+    t->rip = rip;
+    return seg_set_accessed(v, sel, &t->desc);
+}
+
+int far_return_stack(struct vcpu *v, u16 sel, const struct far_target *t, struct seg *ss)
+{
+    if (sel & 0xFFFC) return seg_check_stack(v, sel, t->cpl, EXC_GP, ss);
+    bool to64 = vcpu_is_long(v) && t->cs.attr & SEG_L;
+    if (!to64 || t->cpl == 3 || (sel & 3) != t->cpl) return vcpu_raise_err(v, EXC_GP, 0);
+    *ss = (struct seg){.sel = sel, .attr = SEG_NULL | (u32)t->cpl << SEG_DPL_SHIFT};
+    return 0;
+}
+
 u8 far_set_cpl(struct vcpu *v, u8 cpl)
 {
     u8 old = v->cpl;

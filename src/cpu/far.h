@@ -40,6 +40,8 @@ static inline u8 seg_sys_type(const struct seg *s)
 }
 
 bool seg_in_limit(const struct seg *s, u64 off, u32 bytes);
+/* As seg_read_desc, but a null selector or one outside its table only gives *found = false. */
+int seg_try_desc(struct vcpu *v, u16 sel, u64 *desc, bool *found);
 /* Rewrite the type byte of @sel's descriptor in memory (accessed, busy); *desc follows on success.
  */
 int seg_write_desc_type(struct vcpu *v, u16 sel, u64 *desc, u64 new_desc);
@@ -68,6 +70,10 @@ int far_check_rip(struct vcpu *v, const struct seg *cs, u64 rip);
 /* Read @sel as a code segment: null is #GP(0), no code segment or (long mode) L and D both set is
  * #GP(sel). No privilege or presence checks. */
 int far_read_code(struct vcpu *v, u16 sel, struct far_target *t);
+/* The checks of RET and IRET on the code segment @sel they return to; t->cpl becomes its RPL. */
+int far_return_code(struct vcpu *v, u16 sel, u64 rip, struct far_target *t);
+/* ... and on the stack segment; null is fine below privilege 3 in 64-bit code. */
+int far_return_stack(struct vcpu *v, u16 sel, const struct far_target *t, struct seg *ss);
 /* Make @t current: CS with RPL = cpl, CPL, RIP. Derived fields are the caller's to refresh
  * (vcpu_cs_changed). */
 void far_commit(struct vcpu *v, const struct far_target *t);

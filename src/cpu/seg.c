@@ -69,6 +69,13 @@ static bool desc_gva(const struct vcpu *v, u16 sel, u32 bytes, gva_t *gva)
     return true;
 }
 
+int seg_try_desc(struct vcpu *v, u16 sel, u64 *desc, bool *found)
+{
+    gva_t gva;
+    *found = (sel & 0xFFFC) && desc_gva(v, sel, 8, &gva);
+    return *found ? vcpu_read_sys(v, gva, desc, 8) : 0;
+}
+
 int seg_read_desc(struct vcpu *v, u16 sel, u8 vec, u64 desc[2], bool wide)
 {
     gva_t gva;

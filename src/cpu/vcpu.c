@@ -150,8 +150,10 @@ static void update_fpu_fault(struct vcpu *v)
     v->fpu_fault[FPU_WAIT] = mp ? ts : 0;
     v->fpu_fault[FPU_MMX] = em ? EXC_UD : ts;
     v->fpu_fault[FPU_SSE] = em || !(v->cr4 & CR4_OSFXSR) ? EXC_UD : ts;
-    v->fpu_fault[FPU_AVX] = !xsave || (v->xcr0 & avx) != avx ? EXC_UD : ts;
-    v->fpu_fault[FPU_AVX512] = !xsave || (v->xcr0 & avx512) != avx512 ? EXC_UD : ts;
+    bool prot = vcpu_is_protected(v); /* VEX and EVEX encodings need it */
+    v->fpu_fault[FPU_VEX] = prot ? 0 : EXC_UD;
+    v->fpu_fault[FPU_AVX] = !prot || !xsave || (v->xcr0 & avx) != avx ? EXC_UD : ts;
+    v->fpu_fault[FPU_AVX512] = !prot || !xsave || (v->xcr0 & avx512) != avx512 ? EXC_UD : ts;
 }
 
 void vcpu_mode_changed(struct vcpu *v)
