@@ -109,6 +109,8 @@ int cpu_index(void)
     return 0;
 }
 
+u32 cpu_apic_id(int index) { return apic_ids[index]; }
+
 void ap_entry(int cpu)
 {
     apic_ids[cpu] = (u8)(cpuid(1, 0).b >> 24);

@@ -41,5 +41,6 @@ void delay_ms(u32 ms);
  * CPUs there are in total (this one included) once the number has been stable for a while. */
 int ap_start_all(void (*fn)(int cpu));
 int cpu_index(void);                     /* 0 for the boot CPU; by local APIC id */
+u32 cpu_apic_id(int index);              /* of a started processor */
 
 #endif

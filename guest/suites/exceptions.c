@@ -293,7 +293,7 @@ static void gates(void)
     gate_restore(UD);
 }
 
-static bool if_seen;
+static volatile bool if_seen;
 static bool see_if(struct frame *f)
 {
     (void)f;
@@ -521,11 +521,11 @@ static void page_faults(void)
 }
 
 /* ---- nesting ---- */
-static u64 depth, depth_max;
+static volatile u64 depth, depth_max;
 static bool deeper(struct frame *f)
 {
     if (f->vec == UD) f->rip += 2;
-    if (++depth < depth_max) asm volatile("ud2");
+    if (++depth < depth_max) asm volatile("ud2" ::: "memory");
     return true;
 }
 
@@ -533,7 +533,7 @@ static void nesting(void)
 {
     hooks[UD] = deeper;
     depth = 0, depth_max = 50;
-    asm volatile("ud2");
+    asm volatile("ud2" ::: "memory");
     hooks[UD] = NULL;
     check_eq("50 nested exceptions return in order", depth, 50);
 }

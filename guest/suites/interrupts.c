@@ -79,8 +79,8 @@ static void pic_pit(void)
     cli();
     check_eq("PIT mode 0 fires once", hits[V_PIC], n + 1);
     pit_mode(0, 0, 100);
-    delay_ms(1);
     outb(0x20, 0x0A);
+    for (int i = 0; i < 1000 && !(inb(0x20) & 1); i++) delay_ms(1);
     check("PIC IRR shows the request", inb(0x20) & 1);
     hooks[V_PIC] = on_irq_no_eoi;
     n = hits[V_PIC];
