@@ -113,7 +113,8 @@ int dev_attach(struct dev *d, u32 index, u64 base, struct err *e)
     ASSERT(index < d->regions, "%s has no region %u", d->name, index);
     bus_unmap(d->set->bus, &d->region[index]);
     int rc = bus_map(d->set->bus, &d->region[index], base, e);
-    return rc < 0 ? err_wrap(e, "%s", d->name) : 0;
+    if (rc < 0) err_wrap(e, "%s", d->name);
+    return rc;
 }
 
 void dev_reset_all(struct dev_set *s)
@@ -154,8 +155,10 @@ int dev_load(struct dev *d, struct ser_view *v, struct err *e)
 
 int dev_save_all(const struct dev_set *s, struct ser_buf *b, struct err *e)
 {
-    for (const struct dev *d = s->first; d; d = d->next)
-        if (dev_save(d, b, e) < 0) return e ? e->code : E_NOMEM;
+    for (const struct dev *d = s->first; d; d = d->next) {
+        int rc = dev_save(d, b, e);
+        if (rc < 0) return rc;
+    }
     return 0;
 }
 

@@ -126,7 +126,7 @@ static u32 decode_count(const struct pit_chan *c, u16 v)
 {
     if (!c->bcd) return v ? v : 65536;
     u32 d = (v >> 12) * 1000u + (v >> 8 & 15) * 100u + (v >> 4 & 15) * 10u + (v & 15);
-    return d ? d : 10000;
+    return d ? (u32)min_u64(d, 10000) : 10000; /* digits above 9 mean nothing */
 }
 
 static void start(struct pit_chan *c, u32 count, u64 now)
