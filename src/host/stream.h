@@ -1,10 +1,12 @@
-/* host/stream.h - where a serial port's bytes go and come from: the terminal, a file, a Unix socket.
+/* host/stream.h - where a serial port's bytes go and come from: the terminal, a file, a Unix
+ * socket.
  *
  *   stdio      standard input and output; raw with an escape key when they are a terminal
  *   file:PATH  output only; the file is created or truncated
  *   unix:PATH  a listening socket, one client at a time; output without a client is dropped
  *   none       nothing
- * Threads: stream_write and stream_input_ready from any thread, never blocking; events come on the loop's thread. */
+ * Threads: stream_write and stream_input_ready from any thread, never blocking; events come on the
+ * loop's thread. */
 #ifndef HOST_STREAM_H
 #define HOST_STREAM_H
 #include "base/err.h"
@@ -13,14 +15,15 @@
 struct stream;
 struct stream_events {
     void *ctx;
-    u32 (*room)(void *ctx);                       /* how many bytes input() may bring now          */
+    u32 (*room)(void *ctx); /* how many bytes input() may bring now          */
     void (*input)(void *ctx, const u8 *buf, u32 bytes);
-    void (*writable)(void *ctx);                  /* stream_write() would take more now            */
-    void (*quit)(void *ctx);                      /* the user asked to leave (Ctrl-A x)            */
+    void (*writable)(void *ctx); /* stream_write() would take more now            */
+    void (*quit)(void *ctx);     /* the user asked to leave (Ctrl-A x)            */
 };
-/** stream_open - open @spec. Errors name the path: E_INVAL (unknown kind), E_BUSY (socket in use), E_PERM, E_NOENT, E_SYS. */
-int stream_open(struct stream **out, const char *spec, struct loop *l, const struct stream_events *ev,
-                struct err *e) MUST_USE;
+/** stream_open - open @spec. Errors name the path: E_INVAL (unknown kind), E_BUSY (socket in use),
+ * E_PERM, E_NOENT, E_SYS. */
+int stream_open(struct stream **out, const char *spec, struct loop *l,
+                const struct stream_events *ev, struct err *e) MUST_USE;
 /** stream_close - restores the terminal, removes the socket; NULL is fine. */
 void stream_close(struct stream *s);
 /** stream_write - take up to @bytes of output; returns how many were taken. Never blocks. */

@@ -1,0 +1,8 @@
+/* cli/verbs.h - what the program can be told to do; see verb.def. */
+#ifndef CLI_VERBS_H
+#define CLI_VERBS_H
+
+/* Does the verb with the arguments that follow it; returns the exit status. */
+typedef int verb_fn(int argc, char **argv);
+verb_fn verb_run, verb_doctor, verb_help, verb_version;
+#endif
