@@ -51,6 +51,7 @@ void pci_fn_set_ids(struct pci_fn *f, const struct pci_fn_cfg *c)
     put(f, PCI_SUBSYS_VENDOR, c->subsys_vendor, 2);
     put(f, PCI_SUBSYS_ID, c->subsys, 2);
     put(f, PCI_INT_PIN, c->int_pin, 1);
+    f->int_pin = c->int_pin;
 }
 
 /* ---- BARs ------------------------------------------------------------------------------------ */
@@ -148,7 +149,7 @@ u32 pci_pirq(u8 devfn, u8 int_pin) { return ((devfn >> 3) + int_pin - 1u) & (PCI
 /* Make the wire agree with what the device drives and the guest masks. */
 static void intx_update(struct pci_fn *f)
 {
-    u8 pin = f->cfg[PCI_INT_PIN];
+    u8 pin = f->int_pin;
     bool want = pin && f->intx && !(pci_get(f, PCI_COMMAND, 2) & CMD_INTX_OFF);
     if (want == f->wired) return;
     f->wired = want;

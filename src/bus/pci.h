@@ -63,6 +63,7 @@ struct pci_fn {
     struct pci_bus *bus;
     struct dev *dev;
     u8 devfn;
+    u8 int_pin; /* as set up: routing never trusts a loaded image */
     bool intx;  /* level the device drives                 */
     bool wired; /* what PIRQ currently gets: intx, unmasked */
     u8 cfg[PCI_CFG_BYTES], wmask[PCI_CFG_BYTES], w1c[PCI_CFG_BYTES];

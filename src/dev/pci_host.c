@@ -85,6 +85,7 @@ static void i440fx_reset(struct dev *d)
 {
     struct i440fx *h = self(d);
     pci_fn_reset(&h->pci);
+    h->pci.cfg[I440_PMC] = h->pci.cfg[I440_PMC + 1] = 0;
     for (u32 r = I440_PAM0; r < I440_PAM0 + 7; r++) h->pci.cfg[r] = 0;
     h->pci.cfg[I440_SMRAM] = 0x02;
     h->address = 0;

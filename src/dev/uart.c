@@ -340,6 +340,7 @@ static void uart_reset(struct dev *d)
     u->msr = MSR_CTS | MSR_DSR | MSR_DCD;
     restart_timeout(u);
     update(u);
+    chardev_rx_ready(u->chr); /* the back end may have been waiting for room */
 }
 
 static int uart_validate(const struct dev *d, struct err *e)
@@ -358,6 +359,7 @@ static void uart_post_load(struct dev *d)
     else timer_cancel(&u->timeout);
     if (u->tx.count) drain(u);
     update(u);
+    if (rx_room(u)) chardev_rx_ready(u->chr);
 }
 
 static const struct ser_field uart_fields[] = {
