@@ -156,7 +156,7 @@ int plan_add_zero_page(struct boot_plan *p, struct err *e)
 {
     u8 *z = p->zero_page;
     u64 initrd_bytes = p->img->initrd.bytes;
-    u64 ext_k = e820_ram_end(&p->map, RAM_ABOVE_4G) - HIGH_RAM_START;
+    u64 ext_k = max_u64(e820_ram_end(&p->map, RAM_ABOVE_4G), HIGH_RAM_START) - HIGH_RAM_START;
     z[HDR_TYPE_OF_LOADER] = LOADER_UNKNOWN;
     store_le(z + HDR_CMD_LINE_PTR, BOOT_CMDLINE, 4);
     if (p->initrd_gpa) {
@@ -185,12 +185,13 @@ static int add_payload(struct boot_plan *p, struct err *e)
 {
     const struct boot_image *img = p->img;
     const struct bzimage_info *bz = &img->bz;
+    gpa_t ram_end = e820_ram_end(&p->map, RAM_ABOVE_4G);
     if (!e820_is_ram(&p->map, bz->run_gpa, bz->run_bytes) ||
         bz->run_gpa + bz->run_bytes > RAM_ABOVE_4G) {
         return err_set(e, E_RANGE, "kernel '%s': needs memory up to %llu MiB, RAM ends at %llu MiB",
                        img->kernel_path,
                        (unsigned long long)(align_up(bz->run_gpa + bz->run_bytes, MIB(1)) >> 20),
-                       (unsigned long long)(e820_ram_end(&p->map, RAM_ABOVE_4G) >> 20));
+                       (unsigned long long)(align_up(ram_end, MIB(1)) >> 20));
     }
     return plan_add(p,
                     &(struct boot_chunk){"payload", bz->load_gpa,

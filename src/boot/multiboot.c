@@ -108,7 +108,7 @@ int multiboot_parse(struct boot_image *img, struct err *e)
 static int add_info(struct boot_plan *p, struct err *e)
 {
     u8 *mbi = p->info, *mod = mbi + MBI_BYTES, *name = mod + MOD_BYTES, *map = name + NAME_BYTES;
-    u64 upper = e820_ram_end(&p->map, RAM_ABOVE_4G) - HIGH_RAM_START;
+    u64 upper = max_u64(e820_ram_end(&p->map, RAM_ABOVE_4G), HIGH_RAM_START) - HIGH_RAM_START;
     store_le(mbi + MBI_FLAGS, FLAG_MEM | FLAG_CMDLINE | FLAG_MODS | FLAG_MMAP | FLAG_LOADER_NAME,
              4);
     store_le(mbi + MBI_MEM_LOWER, EBDA_START >> 10, 4);
