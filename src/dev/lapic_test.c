@@ -78,6 +78,29 @@ static void put(u32 n, u32 off, u32 v)
 {
     lapic_mmio_write(set.lapic[n], LAPIC_BASE_DEFAULT + off, v, 4);
 }
+static void storm(void)
+{
+    u64 x = 0x123456789ull, v;
+    for (u32 i = 0; i < 20000; i++) {
+        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        struct lapic *l = set.lapic[x % CPUS];
+        u32 bytes = 1u << (x >> 60 & 3);
+        if (bytes > 8) bytes = 8;
+        if (x >> 10 & 1) lapic_mmio_write(l, x >> 12 & 0xFFF, x >> 24, bytes);
+        if (x >> 11 & 1) (void)lapic_mmio_read(l, x >> 12 & 0xFFF, bytes);
+        if (!(x >> 11 & 7)) (void)lapic_ack(l);
+        if (!(x >> 14 & 7) && lapic_msr_write(l, 0x800 | (x >> 20 & 0xFF), x >> 30 & 0xFFFFF))
+            (void)!lapic_msr_read(l, 0x800, &v);
+        if (!(x >> 17 & 127))
+            (void)!lapic_msr_write(l, MSR_LAPIC_BASE, LAPIC_BASE_DEFAULT | (x >> 50 & 3) << 10);
+        if (!(x >> 19 & 31)) (void)!lapic_msr_write(l, MSR_LAPIC_TSC_DEADLINE, x);
+        if (!(x >> 21 & 31)) {
+            clk_advance(&r.clk, x >> 40);
+            clk_run(&r.clk);
+        }
+    }
+}
+
 static int setup(void **state)
 {
     static const struct intr_cpu_ops ops = {on_intr, on_nmi, on_init, on_sipi};
@@ -103,6 +126,8 @@ static int teardown(void **state)
 {
     (void)state;
     for (u32 n = 0; n < CPUS; n++) rig_save_load_compare(&r, devs[n]);
+    for (u32 n = 0; n < CPUS; n++) rig_damaged_loads(&r, devs[n], 500);
+    storm();
     rig_fini(&r);
     return 0;
 }
@@ -347,26 +372,8 @@ static void test_errors(void **state)
 
 static void test_storm(void **state)
 {
-    u64 x = 0x123456789ull, v;
     (void)state;
-    for (u32 i = 0; i < 20000; i++) {
-        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-        struct lapic *l = set.lapic[x % CPUS];
-        u32 bytes = 1u << (x >> 60 & 3);
-        if (bytes > 8) bytes = 8;
-        if (x >> 10 & 1) lapic_mmio_write(l, x >> 12 & 0xFFF, x >> 24, bytes);
-        if (x >> 11 & 1) (void)lapic_mmio_read(l, x >> 12 & 0xFFF, bytes);
-        if (!(x >> 11 & 7)) (void)lapic_ack(l);
-        if (!(x >> 14 & 7) && lapic_msr_write(l, 0x800 | (x >> 20 & 0xFF), x >> 30 & 0xFFFFF))
-            (void)!lapic_msr_read(l, 0x800, &v);
-        if (!(x >> 17 & 127))
-            (void)!lapic_msr_write(l, MSR_LAPIC_BASE, LAPIC_BASE_DEFAULT | (x >> 50 & 3) << 10);
-        if (!(x >> 19 & 31)) (void)!lapic_msr_write(l, MSR_LAPIC_TSC_DEADLINE, x);
-        if (!(x >> 21 & 31)) {
-            clk_advance(&r.clk, x >> 40);
-            clk_run(&r.clk);
-        }
-    }
+    storm();
 }
 
 int main(void)

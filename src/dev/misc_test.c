@@ -35,6 +35,10 @@ static void test_sysctl(void **state)
     assert_false(r.a20);
     rig_save_load_compare(&r, d);
     assert_false(r.a20);
+    rig_damaged_loads(&r, d, 100);
+    d->cls->reset(d);
+    r.resets = 1;
+    out8(&r, 0x92, 0x00);
     out8(&r, 0x92, 0x03);
     assert_true(r.a20 && r.resets == 2);
 }
@@ -50,6 +54,7 @@ static void test_isa_dma(void **state)
     assert_int_equal(in8(&r, 0xD0), 0);
     rig_storm(&r, d, 2000);
     rig_save_load_compare(&r, d);
+    rig_damaged_loads(&r, d, 100);
 }
 
 static u32 con_write(void *ctx, const u8 *buf, u32 bytes)

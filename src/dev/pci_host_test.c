@@ -111,6 +111,9 @@ static int teardown(void **state)
         rig_storm(&r, host, 200);
     }
     rig_save_load_compare(&r, nic);
+    rig_damaged_loads(&r, host, 500);
+    rig_damaged_loads(&r, isa, 500);
+    rig_damaged_loads(&r, nic, 500);
     rig_fini(&r);
     mem_fini(&mem);
     return 0;

@@ -18,6 +18,7 @@ static int teardown(void **state)
     rig_save_load_compare(&r, d);
     rig_storm(&r, d, 5000);
     rig_save_load_compare(&r, d);
+    rig_damaged_loads(&r, d, 1000);
     rig_fini(&r);
     return 0;
 }

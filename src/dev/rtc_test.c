@@ -37,6 +37,7 @@ static int teardown(void **state)
     rig_save_load_compare(&r, d);
     rig_storm(&r, d, 20000);
     rig_save_load_compare(&r, d);
+    rig_damaged_loads(&r, d, 1000);
     rig_fini(&r);
     return 0;
 }

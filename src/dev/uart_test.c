@@ -45,6 +45,7 @@ static int teardown(void **state)
     rig_storm(&r, d, 20000);
     accept_bytes = 0;
     rig_save_load_compare(&r, d);
+    rig_damaged_loads(&r, d, 1000);
     rig_fini(&r);
     assert_null(chr.front);
     return 0;
