@@ -50,30 +50,31 @@ static inline hva_t tlb_find(const struct vcpu *v, gva_t gva, u32 bytes, enum ac
     return (hva_t)(uintptr_t)(gva + e->addend);
 }
 
+/* Copy 1, 2, 4 or 8 bytes as one access each, other sizes anyhow. */
+static inline void access_copy(void *dst, const void *src, u32 bytes)
+{
+    __asm__("" : "+r"(dst), "+r"(src)); /* sizes are only known at run time: no bounds to reason about */
+    switch (bytes) {
+    case 1: *(u8 *)dst = *(const u8 *)src; break;
+    case 2: memcpy(dst, src, 2); break;
+    case 4: memcpy(dst, src, 4); break;
+    case 8: memcpy(dst, src, 8); break;
+    default: memcpy(dst, src, bytes);
+    }
+}
+
 static inline int vcpu_read(struct vcpu *v, gva_t gva, void *buf, u32 bytes)
 {
     hva_t p = tlb_find(v, gva, bytes, ACC_READ);
     if (unlikely(!p)) return v->mmu->read(v, gva, buf, bytes, false);
-    switch (bytes) {
-    case 1: *(u8 *)buf = *p; break;
-    case 2: memcpy(buf, p, 2); break;
-    case 4: memcpy(buf, p, 4); break;
-    case 8: memcpy(buf, p, 8); break;
-    default: memcpy(buf, p, bytes);
-    }
+    access_copy(buf, p, bytes);
     return 0;
 }
 static inline int vcpu_write(struct vcpu *v, gva_t gva, const void *buf, u32 bytes)
 {
     hva_t p = tlb_find(v, gva, bytes, ACC_WRITE);
     if (unlikely(!p)) return v->mmu->write(v, gva, buf, bytes, false);
-    switch (bytes) {
-    case 1: *p = *(const u8 *)buf; break;
-    case 2: memcpy(p, buf, 2); break;
-    case 4: memcpy(p, buf, 4); break;
-    case 8: memcpy(p, buf, 8); break;
-    default: memcpy(p, buf, bytes);
-    }
+    access_copy(p, buf, bytes);
     return 0;
 }
 /* Implicit supervisor accesses: GDT, LDT, IDT, TSS. */

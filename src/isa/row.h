@@ -26,6 +26,7 @@ enum insn_attr {
     A_PROT = 1 << 5,      /* #UD in real and virtual-8086 mode                 */
     A_LOCK = 1 << 6,      /* LOCK allowed (memory destination)                 */
     A_JUMP = 1 << 7,      /* may set RIP                                       */
+    A_CONDITIONAL = 1 << 8, /* or goes on with the next instruction                */
 };
 /* Which operands of a mnemonic a row is for; a decoded instruction has exactly one bit. */
 enum insn_form {

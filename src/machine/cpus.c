@@ -186,9 +186,11 @@ void cpus_destroy(struct machine *m)
 
 int cpus_start(struct machine *m, struct err *e)
 {
-    /* signals are the loop thread's business */
+    /* signals are the loop thread's business, except the faults of a vCPU's own code */
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
     sigset_t all, old;
     sigfillset(&all);
+    for (u32 i = 0; i < ARRAY_LEN(faults); i++) sigdelset(&all, faults[i]);
     pthread_sigmask(SIG_BLOCK, &all, &old);
     int rc = 0;
     for (u32 i = 0; i < m->cpus && rc == 0; i++) {

@@ -5,6 +5,7 @@
 
 #include "cpu/exc.h"
 #include "cpu/insn_exec.h"
+#include "cpu/vcpu_mode.h"
 #include "cpu/seg.h"
 #include "engine/common/native.h"
 #include "mmu/mmu.h"

@@ -3,65 +3,113 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "cpu/insn_exec.h"
 #include "engine/common/native.h"
 #include "engine/common/step.h"
 #include "mmu/mmu.h"
 
+/* Zeroed memory that costs nothing until touched. */
+static void *reserve(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+static void release(void *p, size_t bytes)
+{
+    if (p) munmap(p, bytes);
+}
+
+static const size_t pages_bytes = sizeof(struct code_page) * CACHE_SETS * CACHE_WAYS;
+static const size_t blocks_bytes = sizeof(struct block) * (CACHE_BLOCKS + 1);
+static const size_t pool_bytes = sizeof(struct insn) * CACHE_INSNS;
+static const size_t crosser_bytes = sizeof(struct crosser) * CROSSERS;
+
 int cache_init(struct cache *c, struct err *e)
 {
-    *c = (struct cache){0};
-    c->block = calloc((size_t)CACHE_SETS * CACHE_WAYS, sizeof *c->block);
-    c->pool = calloc(CACHE_INSNS, sizeof *c->pool);
-    c->crosser = calloc(CROSSERS, sizeof *c->crosser);
-    if (c->block && c->pool && c->crosser) return 0;
+    *c = (struct cache){.pages = reserve(pages_bytes),
+                        .blocks = reserve(blocks_bytes),
+                        .pool = reserve(pool_bytes),
+                        .crosser = reserve(crosser_bytes)};
+    c->last = c->pages;
+    if (c->pages && c->blocks && c->pool && c->crosser) return 0;
     cache_fini(c);
     return err_set(e, E_NOMEM, "interpreter: no memory for decoded code");
 }
 
 void cache_fini(struct cache *c)
 {
-    free(c->block);
-    free(c->pool);
-    free(c->crosser);
+    release(c->pages, pages_bytes);
+    release(c->blocks, blocks_bytes);
+    release(c->pool, pool_bytes);
+    release(c->crosser, crosser_bytes);
     *c = (struct cache){0};
 }
 
-void cache_drop_all(struct cache *c)
+static void drop_all(struct cache *c)
 {
-    memset(c->block, 0, (size_t)CACHE_SETS * CACHE_WAYS * sizeof *c->block);
-    c->used = 0;
+    for (u32 i = 0; i < CACHE_SETS * CACHE_WAYS; i++) c->pages[i].page = 0;
+    c->blocks_used = c->insns_used = 0;
 }
 
-static void drop_page(struct cache *c, gpa_t page)
+static struct code_page *set_of(struct cache *c, u64 page)
 {
-    u64 set = (u64)(cache_slot(c, page) - c->block) / CACHE_WAYS;
+    return &c->pages[(page ^ page >> 10) % CACHE_SETS * CACHE_WAYS];
+}
+
+struct code_page *cache_page(struct cache *c, gpa_t gpa)
+{
+    u64 page = gpa >> PAGE_SHIFT;
+    struct code_page *set = set_of(c, page);
     for (u32 i = 0; i < CACHE_WAYS; i++) {
-        struct block *b = &c->block[set * CACHE_WAYS + i];
-        if (b->key >> (PAGE_SHIFT + 4) == page >> PAGE_SHIFT) b->key = 0;
+        if (set[i].page == page + 1) return &set[i];
     }
+    return NULL;
+}
+
+/* A record for the page, taking over another's when the set is full. */
+static struct code_page *page_make(struct cache *c, gpa_t gpa)
+{
+    u64 page = gpa >> PAGE_SHIFT;
+    struct code_page *p = cache_page(c, gpa), *set = set_of(c, page);
+    if (p) return p;
+    for (u32 i = 0; i < CACHE_WAYS && !p; i++) {
+        if (!set[i].page) p = &set[i];
+    }
+    if (!p) p = &set[c->victim++ % CACHE_WAYS];
+    memset(p->start, 0, sizeof p->start);
+    p->page = page + 1;
+    return p;
 }
 
 void cache_drop(struct cache *c, gpa_t start, gpa_t end)
 {
-    if (end - start > (u64)CACHE_SETS * PAGE_BYTES) {
-        memset(c->block, 0, (size_t)CACHE_SETS * CACHE_WAYS * sizeof *c->block);
+    u64 first = start >> PAGE_SHIFT, last = (end - 1) >> PAGE_SHIFT;
+    if (last - first < CACHE_SETS) {
+        for (u64 page = first; page <= last; page++) {
+            struct code_page *p = cache_page(c, page << PAGE_SHIFT);
+            if (p) p->page = 0;
+        }
         return;
     }
-    for (gpa_t page = start & PAGE_MASK; page < end; page += PAGE_BYTES) drop_page(c, page);
+    for (u32 i = 0; i < CACHE_SETS * CACHE_WAYS; i++) {
+        if (c->pages[i].page - 1 >= first && c->pages[i].page - 1 <= last) c->pages[i].page = 0;
+    }
 }
 
-/* Nothing may be decoded ahead past @i. */
+/* May nothing be decoded ahead past @i? A conditional jump that is not taken goes on inside. */
 static bool ends_block(const struct insn *i)
 {
-    return insn_rows[i->row].attr & A_ENDBLOCK;
+    u16 attr = insn_rows[i->row].attr;
+    return attr & A_ENDBLOCK && !(attr & A_CONDITIONAL);
 }
 
 const struct block *cache_build(struct cache *c, struct vcpu *v, gpa_t gpa, const u8 *code)
 {
-    if (c->used + BLOCK_INSNS > CACHE_INSNS) cache_drop_all(c);
-    struct insn *first = &c->pool[c->used], *i = first;
+    if (c->insns_used + BLOCK_INSNS > CACHE_INSNS || c->blocks_used == CACHE_BLOCKS) drop_all(c);
+    struct insn *first = &c->pool[c->insns_used], *i = first;
     u32 room = PAGE_BYTES - (u32)(gpa & (PAGE_BYTES - 1)), at = 0;
     while (i - first < BLOCK_INSNS && at < room) {
         u32 avail = (u32)min_u64(room - at, INSN_BYTES_MAX);
@@ -75,11 +123,13 @@ const struct block *cache_build(struct cache *c, struct vcpu *v, gpa_t gpa, cons
         if (ends_block(i++)) break;
     }
     if (i == first) return NULL;
-    c->used += (u32)(i - first);
+    c->insns_used += (u32)(i - first);
     v->stats.decodes += (u64)(i - first);
-    struct block *b = cache_slot(c, gpa);
-    *b = (struct block){cache_key(v, gpa), first, (u32)(i - first), at};
-    return b;
+    u32 index = ++c->blocks_used;
+    c->last = page_make(c, gpa);
+    c->last->start[gpa & (PAGE_BYTES - 1)] = (u16)index;
+    c->blocks[index] = (struct block){first, (u32)(i - first), (u16)at, v->mode};
+    return &c->blocks[index];
 }
 
 /* Are the bytes at @lin still those of @i? Both pages must be fetchable. */
@@ -97,11 +147,10 @@ static bool same_bytes(struct vcpu *v, gva_t lin, const struct insn *i)
 const struct insn *cache_crosser(struct cache *c, struct vcpu *v, gva_t lin)
 {
     struct crosser *x = &c->crosser[(lin >> PAGE_SHIFT) % CROSSERS];
-    u64 key = cache_key(v, lin);
     u32 first = PAGE_BYTES - (u32)(lin & ~PAGE_MASK);
-    if (x->key == key && x->insn.len > first && same_bytes(v, lin, &x->insn)) return &x->insn;
-    x->key = 0;
+    if (x->lin == lin && x->insn.mode == v->mode && x->insn.len > first && same_bytes(v, lin, &x->insn)) return &x->insn;
+    x->lin = 0;
     if (step_fetch(v, &x->insn)) return NULL;
-    x->key = key;
+    x->lin = lin;
     return &x->insn;
 }

@@ -1,56 +1,76 @@
-/* cache.h - decoded code of one vCPU: runs of instructions ("blocks"), found by guest-physical address.
- * A block ends at an unconditional transfer, at anything that may change how code is decoded, at its page's end, or at
- * BLOCK_INSNS. Blocks of one page share a set of slots, so forgetting a page looks at one set. Instructions stay in place until the pool is
- * full; then everything is forgotten at once. Owner: the vCPU's thread. */
+/* cache.h - decoded code of one vCPU: runs of instructions ("blocks"), found by guest-physical
+ * address.
+ *
+ * A block ends at an unconditional transfer, at anything that may change how code is decoded, at
+ * its page's end, or at BLOCK_INSNS. Each page with code has a record that names, for every byte
+ * offset, the block starting there; records live in sets of ways by page number. Blocks and
+ * instructions are only ever added; when a pool is full everything is forgotten at once.
+ * Owner: the vCPU's thread. */
 #ifndef ENGINE_INTERP_CACHE_H
 #define ENGINE_INTERP_CACHE_H
 #include "base/err.h"
 #include "cpu/vcpu.h"
 
-enum { BLOCK_INSNS = 32, CACHE_SETS = 1024, CACHE_WAYS = 128, CACHE_INSNS = 96 * 1024, CROSSERS = 256 };
+enum {
+    BLOCK_INSNS = 32,
+    CACHE_SETS = 1024,
+    CACHE_WAYS = 4,
+    CACHE_BLOCKS = 65535, /* a record names them in 16 bits, 0 for none */
+    CACHE_INSNS = 320 * 1024,
+    CROSSERS = 256,
+};
 
 struct block {
-    u64 key; /* see cache_key; 0 when empty */
     const struct insn *first;
     u32 count; /* instructions, 1..BLOCK_INSNS */
-    u32 bytes;
+    u16 bytes;
+    u16 mode; /* what decoding depended on: enum isa_mode */
+};
+struct code_page {
+    u64 page; /* guest-physical page number + 1; 0 when unused */
+    u16 start[PAGE_BYTES];
 };
 /* An instruction that crosses pages: reused while its bytes are still the same. */
 struct crosser {
-    u64 key; /* rip and mode */
+    gva_t lin;
     struct insn insn;
 };
 struct cache {
-    struct block *block; /* [CACHE_SETS][CACHE_WAYS] */
-    struct insn *pool;
+    struct code_page *pages; /* [CACHE_SETS][CACHE_WAYS]; untouched ones cost nothing */
+    struct code_page *last;  /* found last */
+    struct block *blocks;    /* [CACHE_BLOCKS + 1], 1-based */
+    struct insn *pool;       /* [CACHE_INSNS] */
     struct crosser *crosser; /* [CROSSERS] */
-    u32 used;                /* of the pool */
+    u32 blocks_used, insns_used, victim;
 };
 int cache_init(struct cache *c, struct err *e) MUST_USE;
 void cache_fini(struct cache *c);
-void cache_drop_all(struct cache *c);
 /** cache_drop - forget every block that starts in a page of [start, end). */
 void cache_drop(struct cache *c, gpa_t start, gpa_t end);
 
-/* What a block's decoding depended on: its physical address, code size, and protection (some rows differ in real mode). */
-static inline u64 cache_key(const struct vcpu *v, gpa_t gpa)
+/** cache_page - the record of the page holding @gpa, or NULL. */
+struct code_page *cache_page(struct cache *c, gpa_t gpa);
+
+/** cache_find - the block at @gpa decoded for the current code size, or NULL. */
+static inline const struct block *cache_find(struct cache *c, const struct vcpu *v, gpa_t gpa)
 {
-    return gpa << 4 | (u64)vcpu_is_protected(v) << 3 | v->mode << 1 | 1;
-}
-static inline struct block *cache_slot(const struct cache *c, gpa_t gpa)
-{
-    u64 page = gpa >> PAGE_SHIFT, off = gpa & (PAGE_BYTES - 1);
-    u64 set = (page ^ page >> 10) % CACHE_SETS, way = (off ^ off >> 5) % CACHE_WAYS;
-    return &c->block[set * CACHE_WAYS + way];
+    struct code_page *p = c->last;
+    if (unlikely(p->page != (gpa >> PAGE_SHIFT) + 1)) {
+        p = cache_page(c, gpa);
+        if (!p) return NULL;
+        c->last = p;
+    }
+    const struct block *b = &c->blocks[p->start[gpa & (PAGE_BYTES - 1)]];
+    return likely(b->mode == v->mode && b->count) ? b : NULL;
 }
 
 /**
  * cache_build - decode the block at v->rip, whose first byte is at @gpa and *@code.
- * Returns it, or NULL when the first instruction crosses the page or does not decode: the caller takes the precise path.
+ * Returns it, or NULL when the first instruction crosses the page or does not decode: the caller
+ * takes the precise path.
  */
 const struct block *cache_build(struct cache *c, struct vcpu *v, gpa_t gpa, const u8 *code);
-/**
- * cache_crosser - the instruction at v->rip that crosses a page, decoded now or before. NULL with the fault raised.
- */
+/** cache_crosser - the instruction at v->rip, linear @lin, that crosses a page, decoded now or
+ * before. NULL with the fault raised. */
 const struct insn *cache_crosser(struct cache *c, struct vcpu *v, gva_t lin);
 #endif

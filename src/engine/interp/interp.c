@@ -86,9 +86,8 @@ static const struct block *find_block(struct vcpu *v)
     else if (unlikely(!is_canonical(v, lin))) return NULL;
     if (unlikely(mmu_fetch_page(v, lin, &page, &page_gpa)) || unlikely(!page)) return NULL;
     u32 off = (u32)(lin & ~PAGE_MASK);
-    const struct block *b = cache_slot(c, page_gpa + off);
-    if (unlikely(b->key != cache_key(v, page_gpa + off)))
-        b = cache_build(c, v, page_gpa + off, page + off);
+    const struct block *b = cache_find(c, v, page_gpa + off);
+    if (unlikely(!b)) b = cache_build(c, v, page_gpa + off, page + off);
     if (b && unlikely(v->mode != ISA_64) && v->rip + b->bytes - 1 > v->seg[CS].limit) return NULL;
     return b;
 }
