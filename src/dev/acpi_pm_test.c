@@ -1,6 +1,6 @@
 /* dev/acpi_pm_test.c - ACPI fixed hardware: timer, events, SCI, power off. */
 #include "dev/acpi_pm.h"
-#include "dev/test_rig.h"
+#include "dev/test_storm.h"
 
 enum { STS = 0x600, EN = 0x602, CNT = 0x604, TMR = 0x608, GPE_STS = 0x620, GPE_EN = 0x622 };
 

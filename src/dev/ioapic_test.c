@@ -1,6 +1,6 @@
 /* dev/ioapic_test.c - 82093AA: registers, edges, levels, EOI. */
 #include "dev/ioapic.h"
-#include "dev/test_rig.h"
+#include "dev/test_storm.h"
 
 static struct rig r;
 static struct dev *d;

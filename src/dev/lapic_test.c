@@ -1,7 +1,7 @@
 /* dev/lapic_test.c - local APICs: priorities, EOI, IPIs and their destinations, timers, x2APIC,
  * ExtINT, errors. */
 #include "dev/lapic.h"
-#include "dev/test_rig.h"
+#include "dev/test_storm.h"
 
 enum { CPUS = 4 };
 enum {

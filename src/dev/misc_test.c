@@ -1,7 +1,7 @@
 /* dev/misc_test.c - the small devices: sysctl, isa_dma, debug ports; and the class table. */
 #include "dev/classes.h"
 #include "dev/misc.h"
-#include "dev/test_rig.h"
+#include "dev/test_storm.h"
 
 static struct rig r;
 static char text[16];

@@ -1,7 +1,7 @@
 /* dev/pci_host_test.c - configuration cycles, BARs, interrupt routing, DMA, reset control. */
 #include "bus/dma.h"
 #include "dev/pci_host.h"
-#include "dev/test_rig.h"
+#include "dev/test_storm.h"
 
 enum { ADDR = 0xCF8, DATA = 0xCFC, NIC = 3 << 3, FOE = 4 << 3 };
 

@@ -1,6 +1,6 @@
 /* dev/pic_test.c - 8259A: priorities, modes, cascade, spurious interrupts. */
 #include "dev/pic.h"
-#include "dev/test_rig.h"
+#include "dev/test_storm.h"
 
 static struct rig r;
 static struct dev *d;

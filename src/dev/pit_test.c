@@ -1,6 +1,6 @@
 /* dev/pit_test.c - 8254: modes, latches, gate 2, port 61h, and the rate of IRQ 0. */
 #include "dev/pit.h"
-#include "dev/test_rig.h"
+#include "dev/test_storm.h"
 
 static struct rig r;
 static struct dev *d;

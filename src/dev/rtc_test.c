@@ -1,6 +1,6 @@
 /* dev/rtc_test.c - MC146818: encodings, setting, UIP, the three interrupts, CMOS sizes. */
 #include "dev/rtc.h"
-#include "dev/test_rig.h"
+#include "dev/test_storm.h"
 
 /* 2024-02-29 23:59:58 UTC, a Thursday */
 #define START_NS (1709251198ull * NS_PER_S)

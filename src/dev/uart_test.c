@@ -1,5 +1,5 @@
 /* dev/uart_test.c - 16550A: data both ways, flow control, interrupts, loopback. */
-#include "dev/test_rig.h"
+#include "dev/test_storm.h"
 #include "dev/uart.h"
 
 enum { RBR = 0x3F8, IER, IIR, LCR, MCR, LSR, MSR, SCR };
