@@ -102,20 +102,30 @@ static enum x_result run_compare(struct vcpu *v, const struct insn *i, string_fn
 /* ---- bulk -------------------------------------------------------------------------------------
  */
 
-/* Host address of the next @bytes at offset @off of @seg when they lie in one page of plain memory
- * and within the segment and the address size; else NULL. @bytes shrinks to what the page has. */
-static hva_t span(struct vcpu *v, u8 seg, u64 off, const struct string_op *s, enum access kind,
-                  u64 *bytes)
+/* Part of a page on its way to be worked on at once. */
+struct span {
+    u8 seg;
+    enum access kind;
+    u64 off, bytes; /* @bytes asked for; what there is after span_find() */
+    hva_t ptr;
+};
+
+/* Find the next bytes of @p when they lie in one page of plain memory and within the segment and
+ * the address size; p->bytes shrinks to what the page has, in whole elements. False: not possible.
+ */
+static bool span_find(struct vcpu *v, const struct string_op *s, struct span *p)
 {
-    gva_t lin, last = mask_bytes(s->addr);
-    u8 rw = kind == ACC_WRITE ? OPND_W : OPND_R;
-    if (last - off < *bytes)
-        *bytes = last - off; /* never up to the very end: the element loop wraps */
-    if (seg_linear(v, seg, off, s->bytes, rw, &lin)) return NULL;
-    *bytes = min_u64(*bytes, PAGE_BYTES - (lin & ~PAGE_MASK));
-    *bytes -= *bytes % s->bytes;
-    if (*bytes < s->bytes || seg_linear(v, seg, off, (u32)*bytes, rw, &lin)) return NULL;
-    return tlb_find(v, lin, (u32)*bytes, kind);
+    gva_t lin;
+    u8 rw = p->kind == ACC_WRITE ? OPND_W : OPND_R;
+    /* Never up to the very last offset: there the element loop has to wrap. */
+    u64 room = mask_bytes(s->addr) - p->off;
+    if (seg_linear(v, p->seg, p->off, s->bytes, rw, &lin)) return false;
+    u64 bytes = min_u64(min_u64(p->bytes, room), PAGE_BYTES - (lin & ~PAGE_MASK));
+    bytes -= bytes % s->bytes;
+    if (!bytes || seg_linear(v, p->seg, p->off, (u32)bytes, rw, &lin)) return false;
+    p->bytes = bytes;
+    p->ptr = tlb_find(v, lin, (u32)bytes, p->kind);
+    return p->ptr != NULL;
 }
 
 /* Upward copy as the processor does it: where the destination starts inside the source, bytes
@@ -133,19 +143,16 @@ static void copy_up(u8 *to, const u8 *from, u64 bytes)
 
 static u64 movs_bulk(struct vcpu *v, const struct insn *i, const struct string_op *s, u64 max)
 {
-    u64 bytes = max * s->bytes, fit;
-    if (v->rflags & RFLAGS_DF) return 0;
-    hva_t to = span(v, ES, dest(v, s), s, ACC_WRITE, &bytes);
-    if (!to) return 0;
-    fit = bytes;
-    hva_t from = span(v, i->seg, source(v, s), s, ACC_READ, &fit);
-    if (!from) return 0;
-    u64 gap = (u64)(uintptr_t)to - (u64)(uintptr_t)from;
+    struct span to = {ES, ACC_WRITE, dest(v, s), max * s->bytes, NULL};
+    if (v->rflags & RFLAGS_DF || !span_find(v, s, &to)) return 0;
+    struct span from = {i->seg, ACC_READ, source(v, s), to.bytes, NULL};
+    if (!span_find(v, s, &from)) return 0;
+    u64 gap = (u64)(uintptr_t)to.ptr - (u64)(uintptr_t)from.ptr;
     if (gap && gap < s->bytes) return 0; /* elements overlap themselves */
-    copy_up(to, from, fit);
-    advance(v, RSI, s, fit);
-    advance(v, RDI, s, fit);
-    return fit / s->bytes;
+    copy_up(to.ptr, from.ptr, from.bytes);
+    advance(v, RSI, s, from.bytes);
+    advance(v, RDI, s, from.bytes);
+    return from.bytes / s->bytes;
 }
 
 static void fill(u8 *to, u64 val, u64 bytes, u32 size)
@@ -157,19 +164,18 @@ static void fill(u8 *to, u64 val, u64 bytes, u32 size)
 
 static u64 stos_bulk(struct vcpu *v, const struct insn *i, const struct string_op *s, u64 max)
 {
-    u64 bytes = max * s->bytes, val = v->gpr[RAX];
+    struct span to = {ES, ACC_WRITE, dest(v, s), max * s->bytes, NULL};
+    u64 val = v->gpr[RAX];
     (void)i;
-    if (v->rflags & RFLAGS_DF) return 0;
-    hva_t to = span(v, ES, dest(v, s), s, ACC_WRITE, &bytes);
-    if (!to) return 0;
+    if (v->rflags & RFLAGS_DF || !span_find(v, s, &to)) return 0;
     switch (s->bytes) { /* constant sizes: the compiler makes vector stores of them */
-    case 1: fill(to, val, bytes, 1); break;
-    case 2: fill(to, val, bytes, 2); break;
-    case 4: fill(to, val, bytes, 4); break;
-    default: fill(to, val, bytes, 8);
+    case 1: fill(to.ptr, val, to.bytes, 1); break;
+    case 2: fill(to.ptr, val, to.bytes, 2); break;
+    case 4: fill(to.ptr, val, to.bytes, 4); break;
+    default: fill(to.ptr, val, to.bytes, 8);
     }
-    advance(v, RDI, s, bytes);
-    return bytes / s->bytes;
+    advance(v, RDI, s, to.bytes);
+    return to.bytes / s->bytes;
 }
 
 /* ---- single elements ---------------------------------------------------------------------------

@@ -18,14 +18,14 @@ enum insn_class {
     C_LEGACY, /* BCD, BOUND, ARPL, XLAT      */
 };
 enum insn_attr {
-    A_ENDBLOCK = 1 << 0,  /* nothing after it may be decoded ahead             */
-    A_CPL0 = 1 << 1,      /* #GP(0) unless CPL is 0                            */
-    A_SENSITIVE = 1 << 2, /* tells or touches privileged state outside ring 0  */
-    A_NO64 = 1 << 3,      /* #UD in 64-bit mode                                */
-    A_ONLY64 = 1 << 4,    /* #UD outside 64-bit mode                           */
-    A_PROT = 1 << 5,      /* #UD in real and virtual-8086 mode                 */
-    A_LOCK = 1 << 6,      /* LOCK allowed (memory destination)                 */
-    A_JUMP = 1 << 7,      /* may set RIP                                       */
+    A_ENDBLOCK = 1 << 0,    /* nothing after it may be decoded ahead             */
+    A_CPL0 = 1 << 1,        /* #GP(0) unless CPL is 0                            */
+    A_SENSITIVE = 1 << 2,   /* tells or touches privileged state outside ring 0  */
+    A_NO64 = 1 << 3,        /* #UD in 64-bit mode                                */
+    A_ONLY64 = 1 << 4,      /* #UD outside 64-bit mode                           */
+    A_PROT = 1 << 5,        /* #UD in real and virtual-8086 mode                 */
+    A_LOCK = 1 << 6,        /* LOCK allowed (memory destination)                 */
+    A_JUMP = 1 << 7,        /* may set RIP                                       */
     A_CONDITIONAL = 1 << 8, /* or goes on with the next instruction                */
 };
 /* Which operands of a mnemonic a row is for; a decoded instruction has exactly one bit. */
