@@ -97,7 +97,7 @@ static int read_call_gate(struct vcpu *v, const struct far_jump *j, struct call_
     bool wide = vcpu_is_long(v);
     u32 err = j->sel & 0xFFFC;
     if (seg_read_desc(v, j->sel, EXC_GP, d, wide)) return X_FAULT;
-    if (wide && bits(d[1], 12, 8)) return vcpu_raise_err(v, EXC_GP, err);
+    if (wide && bits(d[1], 44, 40)) return vcpu_raise_err(v, EXC_GP, err);
     if (!(d[0] & BIT(47))) return vcpu_raise_err(v, EXC_NP, err);
     g->sel = (u16)(d[0] >> 16);
     g->params = wide ? 0 : (d[0] >> 32) & 0x1F;
