@@ -2,6 +2,11 @@
  * vCPU. */
 #include "base/test.h"
 
+#include <Zydis/Zydis.h>
+
+#include "cpu/cpuid.h"
+#include "isa/feature.h"
+
 #include "../../tests/flat_vcpu.h"
 
 static struct flat *f; /* of the running test */
@@ -57,6 +62,29 @@ static void rules_of_rows(void **state)
     v->cr0 |= CR0_TS;
     vcpu_mode_changed(v);
     expect_fault(RUN(0x0F, 0xAE, 0x00), EXC_NM, 0); /* FXSAVE */
+}
+
+/* A processor without BMI1 and LZCNT runs TZCNT as BSF; one without AVX has no AVX. */
+static void rules_of_the_model(void **state)
+{
+    static const u8 tzcnt[] = {0xF3, 0x48, 0x0F, 0xBC, 0x07}, vaddps[] = {0xC5, 0xFC, 0x58, 0xC0};
+    struct cpu_model poor = {0};
+    struct insn i, again;
+    (void)state;
+    f->v.model = &poor;
+    assert_int_equal(isa_decode(&i, tzcnt, sizeof tzcnt, ISA_64), sizeof tzcnt);
+    insn_bind(&f->v, &i, flat_compute);
+    assert_ptr_equal(i.exec, flat_compute);
+    assert_int_equal(i.mnemonic, ZYDIS_MNEMONIC_BSF);
+    assert_int_equal(isa_decode(&again, i.bytes, i.len, ISA_64), sizeof tzcnt);
+    assert_int_equal(again.mnemonic, ZYDIS_MNEMONIC_BSF);
+    assert_int_equal(isa_decode(&i, vaddps, sizeof vaddps, ISA_64), sizeof vaddps);
+    insn_bind(&f->v, &i, flat_compute);
+    assert_ptr_equal(i.exec, x_ud);
+    poor.features[FEAT_AVX / 64] |= BIT(FEAT_AVX % 64);
+    insn_bind(&f->v, &i, flat_compute);
+    assert_ptr_equal(i.exec, flat_compute);
+    f->v.model = NULL;
 }
 
 /* ---- flow --------------------------------------------------------------------------------------
@@ -391,6 +419,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_row_has_exec, setup, teardown),
         cmocka_unit_test_setup_teardown(rules_of_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(rules_of_the_model, setup, teardown),
         cmocka_unit_test_setup_teardown(jumps, setup, teardown),
         cmocka_unit_test_setup_teardown(conditional_jumps, setup, teardown),
         cmocka_unit_test_setup_teardown(loops, setup, teardown),
