@@ -1,35 +1,29 @@
 /* run - `ring3 run`: options to configuration, configuration to machine, its end to an exit status.
  */
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
+#include "base/clk.h"
+#include "cli/jail.h"
 #include "cli/options.h"
+#include "cli/report.h"
 #include "cli/signals.h"
 #include "cli/verbs.h"
 #include "host/tty.h"
 
-static int status_of(const struct ring3_result *r)
+/* Confine ourselves and run @vm to its end. */
+static int run_confined(struct ring3_vm *vm, const struct run_options *o,
+                        struct ring3_result *result)
 {
-    switch (r->end) {
-    case RING3_POWEROFF: return STATUS_OFF;
-    case RING3_DEBUG_EXIT: return r->status & 0xFF;
-    case RING3_RESET: return STATUS_RESET;
-    case RING3_TRIPLE_FAULT: return STATUS_TRIPLE;
-    case RING3_PANIC: return STATUS_PANIC;
-    case RING3_TIMEOUT: return STATUS_TIMEOUT;
-    case RING3_STOPPED: return signals_caught() ? STATUS_SIGNAL + signals_caught() : STATUS_OFF;
-    case RING3_FAILED: break;
+    struct err e;
+    if (!o->no_jail && jail_enter(o->cfg.serial, &e) < 0) {
+        snprintf(result->reason, sizeof result->reason, "%.200s (--no-jail runs without)", e.text);
+        return -1;
     }
-    return STATUS_MONITOR;
-}
-
-static void print_end(const struct ring3_result *r)
-{
-    if (r->end == RING3_POWEROFF || r->end == RING3_DEBUG_EXIT) return;
-    if (r->end == RING3_STOPPED && signals_caught())
-        fprintf(stderr, "ring3: stopped by signal %d (%s)\n", signals_caught(),
-                strsignal(signals_caught()));
-    else fprintf(stderr, "ring3: %s\n", r->reason);
+    signals_stop(vm);
+    int rc = ring3_run(vm, result);
+    signals_stop(NULL);
+    return rc;
 }
 
 static int run(const struct run_options *o)
@@ -37,18 +31,24 @@ static int run(const struct run_options *o)
     struct ring3_error error;
     struct ring3_result result = {.end = RING3_FAILED};
     struct ring3_vm *vm;
+    struct clk clk;
     tty_guard_install(); /* before the engine's own fault handlers */
     signals_install();
     if (ring3_create(&vm, &o->cfg, &error) < 0) {
         fprintf(stderr, "ring3: %s\n", error.text);
         return STATUS_USAGE;
     }
-    signals_stop(vm);
-    (void)ring3_run(vm, &result);
-    signals_stop(NULL);
-    ring3_destroy(vm);
-    print_end(&result);
-    return status_of(&result);
+    clk_init(&clk, false);
+    clk_start(&clk);
+    (void)run_confined(vm, o, &result);
+    clk_stop(&clk);
+    char *stats = o->stats ? report_stats(vm, o->stats, clk_now_ns(&clk)) : NULL;
+    clk_fini(&clk);
+    ring3_destroy(vm); /* the guest's last words come first, and the terminal is put back */
+    report_end(&result, signals_caught());
+    if (stats) fprintf(stderr, "%s\n", stats);
+    free(stats);
+    return report_status(&result, signals_caught());
 }
 
 int verb_run(int argc, char **argv)

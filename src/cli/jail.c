@@ -1,0 +1,199 @@
+/* jail - see jail.h. */
+#include "cli/jail.h"
+
+#include <asm/termbits.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cli/number.h"
+#include "cli/options.h"
+#include "host/tty.h"
+
+/* ---- 1. root ----------------------------------------------------------------------------------
+ */
+
+static u32 id_from(const char *variable)
+{
+    struct err ignored;
+    enum { NOBODY = 65534 };
+    u64 id;
+    const char *text = getenv(variable);
+    return text && number_u64(variable, text, 1, INT32_MAX, &id, &ignored) == 0 ? (u32)id : NOBODY;
+}
+
+static int drop_capabilities(struct err *e)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+    if (syscall(SYS_capset, &head, none) == 0) return 0;
+    return err_errno(e, "jail: cannot drop capabilities");
+}
+
+static int drop_root(struct err *e)
+{
+    if (geteuid() != 0) return 0;
+    u32 uid = id_from("SUDO_UID"), gid = id_from("SUDO_GID");
+    bool groups = setgroups(0, NULL) == 0;
+    if (groups && setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0) return 0;
+    return drop_capabilities(e);
+}
+
+/* ---- 3. Landlock (Documentation/userspace-api/landlock.rst) ------------------------------------
+ */
+
+/* The kernel's structures, as far as we use them: the headers of older distributions lack the newer
+ * fields. */
+struct ruleset {
+    u64 fs, net, scoped;
+};
+struct path_beneath {
+    u64 allowed;
+    s32 parent_fd;
+} __attribute__((packed));
+enum { RULE_PATH_BENEATH = 1, CREATE_RULESET_VERSION = 1, FS_REMOVE_FILE = 1 << 5 };
+
+int jail_landlock_abi(void)
+{
+    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, CREATE_RULESET_VERSION);
+    return abi < 0 ? 0 : (int)abi;
+}
+
+/* Everything a kernel of version @abi can deny; returns how much of the structure it knows. */
+static size_t deny_all(struct ruleset *r, int abi)
+{
+    unsigned fs_rights = abi >= 5 ? 16 : abi >= 3 ? 15 : abi == 2 ? 14 : 13;
+    *r = (struct ruleset){
+        .fs = BIT(fs_rights) - 1, .net = abi >= 4 ? 3 : 0, .scoped = abi >= 6 ? 3 : 0};
+    return abi >= 6   ? sizeof *r
+           : abi >= 4 ? offsetof(struct ruleset, scoped)
+                      : offsetof(struct ruleset, net);
+}
+
+/* Allow removing files from the folder of @path. */
+static int allow_remove(int ruleset, const char *path, struct err *e)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    if (!folder) return err_set(e, E_NOMEM, "jail");
+    struct path_beneath rule = {.allowed = FS_REMOVE_FILE};
+    rule.parent_fd = open(folder, O_PATH | O_CLOEXEC | O_DIRECTORY);
+    int rc = 0;
+    if (rule.parent_fd < 0 ||
+        syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0) < 0)
+        rc = err_errno(e, "jail: Landlock '%s'", folder);
+    if (rule.parent_fd >= 0) close(rule.parent_fd);
+    free(folder);
+    return rc;
+}
+
+static int enter_landlock(const char *serial, struct err *e)
+{
+    struct ruleset all;
+    int abi = jail_landlock_abi();
+    if (abi < 1) return 0;
+    size_t bytes = deny_all(&all, abi);
+    int fd = (int)syscall(SYS_landlock_create_ruleset, &all, bytes, 0);
+    if (fd < 0) return err_errno(e, "jail: Landlock");
+    int rc = strncmp(serial, "unix:", 5) ? 0 : allow_remove(fd, serial + 5, e);
+    if (rc == 0 && syscall(SYS_landlock_restrict_self, fd, 0) < 0)
+        rc = err_errno(e, "jail: Landlock");
+    close(fd);
+    return rc;
+}
+
+/* ---- 4. seccomp -------------------------------------------------------------------------------
+ */
+
+static char *put_number(char *end, unsigned n)
+{
+    do *--end = (char)('0' + n % 10);
+    while (n /= 10);
+    return end;
+}
+
+/* A system call jail.def does not have. Only async-signal-safe functions here. */
+static void on_violation(int sig, siginfo_t *info, void *context)
+{
+    static const char head[] = "ring3: jail: system call ", tail[] = " refused\n";
+    char digits[12];
+    (void)sig, (void)context;
+    char *at = put_number(digits + sizeof digits, (unsigned)info->si_syscall);
+    tty_restore();
+    (void)!write(STDERR_FILENO, head, sizeof head - 1);
+    (void)!write(STDERR_FILENO, at, (size_t)(digits + sizeof digits - at));
+    (void)!write(STDERR_FILENO, tail, sizeof tail - 1);
+    _exit(STATUS_MONITOR);
+}
+
+struct rule {
+    int call;
+    u32 action;
+    int arg; /* -1: whatever the arguments */
+    u64 mask, value;
+};
+
+static int add_rule(scmp_filter_ctx f, const struct rule *r)
+{
+    struct scmp_arg_cmp cmp = {
+        .arg = (unsigned)r->arg, .op = SCMP_CMP_MASKED_EQ, .datum_a = r->mask, .datum_b = r->value};
+    return seccomp_rule_add_array(f, r->action, r->call, r->arg >= 0, r->arg >= 0 ? &cmp : NULL);
+}
+
+static int add_rules(scmp_filter_ctx f)
+{
+    const struct rule rules[] = {
+#define ALLOW(call, why) {SCMP_SYS(call), SCMP_ACT_ALLOW, -1, 0, 0},
+#define ALLOW_IF(call, arg, mask, value, why)                                                      \
+    {SCMP_SYS(call), SCMP_ACT_ALLOW, arg, mask, (u64)(value)},
+#define REFUSE(call, error, why) {SCMP_SYS(call), SCMP_ACT_ERRNO(error), -1, 0, 0},
+#include "cli/jail.def"
+#undef ALLOW
+#undef ALLOW_IF
+#undef REFUSE
+    };
+    int rc = 0;
+    for (u32 i = 0; i < ARRAY_LEN(rules) && rc == 0; i++) rc = add_rule(f, &rules[i]);
+    return rc;
+}
+
+static int enter_seccomp(struct err *e)
+{
+    struct sigaction sa = {.sa_sigaction = on_violation, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigfillset(&sa.sa_mask);
+    sigaction(SIGSYS, &sa, NULL);
+    scmp_filter_ctx f = seccomp_init(SCMP_ACT_TRAP);
+    if (!f) return err_set(e, E_NOMEM, "jail: seccomp");
+    int rc = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+    if (rc == 0) rc = add_rules(f);
+    if (rc == 0) rc = seccomp_load(f);
+    seccomp_release(f);
+    if (rc == 0) return 0;
+    errno = -rc;
+    return err_errno(e, "jail: seccomp");
+}
+
+/* ---- all of it --------------------------------------------------------------------------------
+ */
+
+int jail_enter(const char *serial, struct err *e)
+{
+    int rc = drop_root(e);
+    if (rc < 0) return rc;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return err_errno(e, "jail: no_new_privs");
+    rc = enter_landlock(serial, e);
+    if (rc < 0) return rc;
+    return enter_seccomp(e);
+}

@@ -1,0 +1,27 @@
+/* cli/jail.h - confinement of the monitor: when a guest breaks out of it, it finds a process that
+ * can do next to nothing.
+ *
+ * Entered once, after everything is open and before the first guest instruction; threads made later
+ * inherit it:
+ *   1. root becomes SUDO_UID, or nobody (where the user namespace has no such user: root without
+ * capabilities);
+ *   2. no_new_privs: nothing it might execute gains privileges;
+ *   3. Landlock, where the kernel has it: no file may be opened, made or removed, except removing
+ * from the folder of the console's socket; no TCP; no signals or abstract sockets to processes
+ * outside;
+ *   4. seccomp: the system calls of jail.def and no others; a violation is reported and ends the
+ * monitor with status 1. */
+#ifndef CLI_JAIL_H
+#define CLI_JAIL_H
+#include "base/err.h"
+#include "base/types.h"
+
+/**
+ * jail_enter - confine this process for good.
+ * @serial  where the console goes (--serial): a socket must be removable at the end
+ * Errors: E_SYS or E_PERM, naming the step; the process may be partly confined then and should end.
+ */
+int jail_enter(const char *serial, struct err *e) MUST_USE;
+/** jail_landlock_abi - version of Landlock this kernel offers, 0 for none. */
+int jail_landlock_abi(void);
+#endif
