@@ -75,7 +75,7 @@ static void leaf_caches(const struct vcpu *v, u32 sub, u32 r[CPUID_REGS])
 static void leaf_structured(const struct vcpu *v, u32 sub, u32 r[CPUID_REGS])
 {
     (void)v;
-    if (sub == 0) r[CPUID_EAX] = 1; /* highest subleaf */
+    if (sub == 0) r[CPUID_EAX] = 2; /* highest subleaf */
 }
 
 /* Levels: 0 one thread per core, 1 the cores of the package. */

@@ -1,4 +1,5 @@
 /* pc_boot.c - what power-on without firmware leaves behind: tables and the kernel in memory, CPU 0 at its entry. */
+#include "cpu/msr.h"
 #include "cpu/x86.h"
 #include "machine/machine.h"
 
@@ -46,6 +47,7 @@ int pc_boot(struct machine *m, struct err *e)
     for (u32 i = 0; i < m->cpus; i++) {
         struct vcpu *v = &m->cpu[i]->v;
         vcpu_reset(v, false);
+        msr_firmware(v);
         atomic_store(&v->posted, 0);
         v->run_state = i ? VCPU_WAIT_SIPI : VCPU_RUNNING;
     }
