@@ -13,9 +13,10 @@
  * is that these guest-side mitigations would not help. IBRS_ALL, BHI_NO, ITS_NO, PBRSB_NO: a
  * guest's branches are not host branches with the guest's addresses, so retpolines, predictor
  * flushes and barriers in the guest act on nothing; SPEC_CTRL and PRED_CMD are accepted for kernels
- * that write them, BHI_DIS_S included: Linux assumes branch history injection whatever BHI_NO says
- * and would otherwise run a clearing loop in every system call. An engine that runs guest user code
- * directly on the host CPU has to revisit this list (engine/direct, engine/kvm). */
+ * that write them, BHI_DIS_S included: Debian 12's Linux was seen to assume branch history
+ * injection with BHI_NO set and would otherwise run a clearing loop in every system call. An engine
+ * that runs guest user code directly on the host CPU has to revisit this list (engine/direct,
+ * engine/kvm). */
 #include "cpu/msr.h"
 
 #include <string.h>
