@@ -169,6 +169,15 @@ static void set_operands(struct insn *out, const struct zinsn *z)
     }
 }
 
+/* A SIB byte with base 5 and mod 0 means no base and 32 bits of displacement, whatever REX.B says. Zydis 4.0.0 reports R13D and no
+ * displacement when REX.B and the address-size prefix meet. */
+static void set_absolute(struct insn *out, const ZydisDecodedInstruction *d)
+{
+    if (!d->raw.sib.offset || d->raw.modrm.mod || d->raw.sib.base != 5) return;
+    out->base = REG_NONE;
+    out->disp = d->raw.disp.value;
+}
+
 /* Memory operands nobody writes down: the DS:rDI of MASKMOV, the DS:rBX of XLAT; of string
  * instructions only the segment of the source. The stack is no memory operand. */
 static void set_hidden_mem(struct insn *out, const struct zinsn *z)
@@ -345,6 +354,7 @@ static void fill(struct insn *out, const struct zinsn *z, const u8 *code)
     if (d->attributes & ZYDIS_ATTRIB_HAS_MODRM) out->modrm = code[d->raw.modrm.offset];
     set_prefixes(out, d);
     set_operands(out, z);
+    set_absolute(out, d);
     set_hidden_mem(out, z);
     set_flags(out, d);
     out->stack_bytes = stack_bytes_of(out, d);

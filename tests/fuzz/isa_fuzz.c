@@ -1,0 +1,17 @@
+/* tests/fuzz/isa_fuzz.c - isa_diff.h without end: stops at the first mismatch, or when it is
+ * killed. FUZZ_SEED chooses the start. */
+#include <time.h>
+
+#include "../isa_diff.h"
+
+int main(void)
+{
+    const char *given = getenv("FUZZ_SEED");
+    u64 seed = given ? strtoull(given, NULL, 0) : (u64)time(NULL);
+    printf("isa_fuzz: FUZZ_SEED=%" PRIu64 "\n", seed);
+    fflush(stdout);
+    diff_init(seed * 0x9E3779B97F4A7C15ull);
+    while (diff_case()) continue;
+    diff_fini();
+    return 1;
+}

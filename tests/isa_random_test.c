@@ -1,0 +1,77 @@
+/* tests/isa_random_test.c - random COMPUTE instructions of every class, host CPU against
+ * native_exec(); see isa_diff.h. ISA_SEED and ISA_CASES choose other ones; a mismatch prints both
+ * states and the seed that repeats it as the first case. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above */
+#include <cmocka.h>
+
+#include "isa_diff.h"
+
+enum { CASES = 120000 };
+
+static u64 env_u64(const char *name, u64 otherwise)
+{
+    const char *s = getenv(name);
+    return s ? strtoull(s, NULL, 0) : otherwise;
+}
+
+static void test_host_and_guest_agree(void **state)
+{
+    (void)state;
+    diff_init(env_u64("ISA_SEED",
+                      0x5EED)); /* here: cmocka puts its signal handlers in place for each test */
+    u64 cases = env_u64("ISA_CASES", CASES);
+    while (D.cases < cases && D.mismatches < 3) diff_case();
+    assert_int_equal(D.mismatches, 0);
+}
+
+/* Classes that any host this product runs on has. */
+static const ZydisInstructionCategory always[] = {
+    ZYDIS_CATEGORY_BINARY,    ZYDIS_CATEGORY_BITBYTE,  ZYDIS_CATEGORY_CMOV,
+    ZYDIS_CATEGORY_CONVERT,   ZYDIS_CATEGORY_DATAXFER, ZYDIS_CATEGORY_FCMOV,
+    ZYDIS_CATEGORY_FLAGOP,    ZYDIS_CATEGORY_LOGICAL,  ZYDIS_CATEGORY_LOGICAL_FP,
+    ZYDIS_CATEGORY_MISC,      ZYDIS_CATEGORY_MMX,      ZYDIS_CATEGORY_ROTATE,
+    ZYDIS_CATEGORY_SEMAPHORE, ZYDIS_CATEGORY_SETCC,    ZYDIS_CATEGORY_SHIFT,
+    ZYDIS_CATEGORY_SSE,       ZYDIS_CATEGORY_STTNI,    ZYDIS_CATEGORY_X87_ALU};
+static const ZydisInstructionCategory with_avx2[] = {
+    ZYDIS_CATEGORY_AVX,  ZYDIS_CATEGORY_AVX2, ZYDIS_CATEGORY_AVX2GATHER, ZYDIS_CATEGORY_BMI1,
+    ZYDIS_CATEGORY_BMI2, ZYDIS_CATEGORY_VFMA, ZYDIS_CATEGORY_BROADCAST};
+static const ZydisInstructionCategory with_avx512[] = {
+    ZYDIS_CATEGORY_AVX512, ZYDIS_CATEGORY_COMPRESS, ZYDIS_CATEGORY_EXPAND,
+    ZYDIS_CATEGORY_GATHER, ZYDIS_CATEGORY_SCATTER,  ZYDIS_CATEGORY_KMASK,
+    ZYDIS_CATEGORY_BLEND,  ZYDIS_CATEGORY_CONFLICT};
+
+static void assert_covered(const ZydisInstructionCategory *c, u32 n)
+{
+    for (; n--; c++)
+        if (!D.per_category[*c]) fail_msg("no case of class %s", ZydisCategoryGetString(*c));
+}
+
+static void test_every_class_was_run(void **state)
+{
+    static const char *const kind[] = {"memory", "lock",      "crossing",     "masked memory",
+                                       "faults", "high byte", "RIP-relative", "direct"};
+    (void)state;
+    for (u32 c = 0; c <= ZYDIS_CATEGORY_MAX_VALUE; c++)
+        if (D.per_category[c])
+            print_message("%-14s %8" PRIu64 "\n", ZydisCategoryGetString(c), D.per_category[c]);
+    for (u32 k = 0; k < ARRAY_LEN(kind); k++) {
+        print_message("%-14s %8" PRIu64 "\n", kind[k], D.per_kind[k]);
+        if (!D.per_kind[k] && (k != KIND_MASKED || D.off_k)) fail_msg("no case of %s", kind[k]);
+    }
+    assert_covered(always, ARRAY_LEN(always));
+    if (__builtin_cpu_supports("avx2")) assert_covered(with_avx2, ARRAY_LEN(with_avx2));
+    if (D.off_k) assert_covered(with_avx512, ARRAY_LEN(with_avx512));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_host_and_guest_agree),
+                                       cmocka_unit_test(test_every_class_was_run)};
+    int r = cmocka_run_group_tests(tests, NULL, NULL);
+    diff_fini();
+    return r;
+}
