@@ -171,6 +171,8 @@ static void test_irq(void **state)
     assert_int_equal(seen[0], 1);
     irq_set(&b, false);
     assert_int_equal(seen[1], 0x101);
+    irq_pulse(&a);
+    assert_int_equal(seen[0], 0x202);
 }
 
 static void test_msi(void **state)

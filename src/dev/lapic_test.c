@@ -370,6 +370,75 @@ static void test_errors(void **state)
     (void)get(0, 0x10);
 }
 
+static void test_processor_side(void **state)
+{
+    struct lapic *l = set.lapic[0];
+    struct err e;
+    u64 v;
+    (void)state;
+    assert_true(lapic_msr_read(l, MSR_LAPIC_BASE, &v) && v == (LAPIC_BASE_DEFAULT | 0x900));
+    assert_int_equal(lapic_base(set.lapic[1]), LAPIC_BASE_DEFAULT | 0x800);
+    assert_int_equal(lapic_id(set.lapic[3]), 3);
+    assert_int_equal(get(3, ID), 3u << 24);
+    lapic_tpr_set(l, 0xFF);
+    assert_int_equal(lapic_tpr_get(l), 0xF);
+    lapic_tpr_set(l, 0);
+    fixed(0, 0x44, false);
+    assert_true(lapic_pending(l));
+    assert_null(dev_create(&r.set, &lapic_class, "x", &(struct lapic_cfg){&set, 9, 9}, &e));
+    set.tsc_khz = 0;
+    assert_null(dev_create(&r.set, &lapic_class, "x", &(struct lapic_cfg){&set, CPUS, CPUS}, &e));
+    set.tsc_khz = 2000000;
+    assert_int_equal(set.cpus, CPUS);
+    dev_reset_all(&r.set);
+    assert_false(lapic_pending(l) || cpu[0].intr);
+}
+
+static void test_odd_modes(void **state)
+{
+    struct lapic *l = set.lapic[1];
+    (void)state;
+    ext_vector = 0x70;
+    /* the I/O APIC's input 0 */
+    lapic_send(&set, &(struct intr_msg){.dest = 1, .mode = INTR_EXTINT});
+    assert_int_equal(lapic_ack(l), 0x70);
+    assert_int_equal(lapic_ack(l), -1);
+    lapic_send(&set, &(struct intr_msg){.dest = 1, .mode = INTR_SMI});
+    lapic_send(&set, &(struct intr_msg){.dest = 1, .mode = 3});
+    assert_false(cpu[1].intr);
+    put(1, LVT_1, 0x500); /* INIT through LINT1 */
+    lapic_nmi(&set, 0, true);
+    assert_int_equal(cpu[1].init, 1);
+    assert_int_equal(get(1, LVT_1), 0x10000);
+}
+
+/* A new divisor while counting keeps the count; a TSC set back moves the deadline out. */
+static void test_timer_changes(void **state)
+{
+    struct lapic *l = set.lapic[0];
+    (void)state;
+    put(0, T_DIV, 0xB); /* 1 */
+    put(0, LVT_T, 0x31);
+    put(0, T_INIT, 1000000); /* 1 ms */
+    rig_run(&r, 500000);
+    put(0, T_DIV, 0x0); /* 2: the other half takes twice as long */
+    assert_in_range(get(0, T_CUR), 499990, 500000);
+    rig_run(&r, 999000);
+    assert_false(cpu[0].intr);
+    rig_run(&r, 2000);
+    assert_int_equal(lapic_ack(l), 0x31);
+    put(0, EOI, 0);
+    put(0, LVT_T, 0x40031);
+    assert_true(lapic_msr_write(l, MSR_LAPIC_TSC_DEADLINE, lapic_tsc(l) + 2000000));
+    u64 now = clk_now_ns(&r.clk);
+    lapic_set_tsc_offset(l, (u64)-2000000); /* 1 ms back */
+    rig_run(&r, 1999000);
+    assert_false(cpu[0].intr);
+    rig_run(&r, 2000);
+    assert_int_equal(lapic_ack(l), 0x31);
+    assert_true(clk_now_ns(&r.clk) - now >= 2000000);
+}
+
 static void test_storm(void **state)
 {
     (void)state;
@@ -380,8 +449,10 @@ int main(void)
 {
 #define UNIT(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        UNIT(test_priority), UNIT(test_disabled), UNIT(test_ipi),          UNIT(test_logical),
-        UNIT(test_lowest),   UNIT(test_timer),    UNIT(test_tsc_deadline), UNIT(test_x2apic),
-        UNIT(test_extint),   UNIT(test_errors),   UNIT(test_storm)};
+        UNIT(test_priority),      UNIT(test_disabled),       UNIT(test_ipi),
+        UNIT(test_logical),       UNIT(test_lowest),         UNIT(test_timer),
+        UNIT(test_tsc_deadline),  UNIT(test_x2apic),         UNIT(test_extint),
+        UNIT(test_errors),        UNIT(test_processor_side), UNIT(test_odd_modes),
+        UNIT(test_timer_changes), UNIT(test_storm)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
