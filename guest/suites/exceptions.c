@@ -55,7 +55,7 @@ UCODE(u_int21, "int $0x21")
 UCODE(u_icebp, ".byte 0xF1")
 UCODE32(u_into, "movl $0x7fffffff, %eax\n addl $1, %eax\n .global u_into_at\n u_into_at: into\n")
 UCODE32(u_into_no, "xorl %eax, %eax\n into\n")
-UCODE32(u_bound, "movl $0x40200000, %ebx\n movl $5, %ecx\n .global u_bound_at\n"
+UCODE32(u_bound, "movl $0x3B, %ebx\n movl %ebx, %ds\n movl $0x40200000, %ebx\n movl $5, %ecx\n .global u_bound_at\n"
                  "u_bound_at: bound %ecx, (%ebx)\n")
 extern const char u_into_at[], u_bound_at[];
 

@@ -174,12 +174,14 @@ static void supervisor_bits(void)
     write_flags(2);
     ATTEMPT("sgdt (%0)", ::"r"(d) : "memory");
     check_pf("SMAP: SGDT is an explicit access", P | W, TEST_VA);
-    memcpy((void *)page_b, gdt, GDT_BYTES);
+    /* an LDT on a user page: the GDT itself must stay readable for the fault to be delivered */
+    RD(u64, page_b) = gdt[KDS / 8];
     map(TEST_VA + 0x1000, page_b, URW);
-    struct dtr alias = {GDT_BYTES - 1, TEST_VA + 0x1000}, real = {GDT_BYTES - 1, (u64)gdt};
-    lgdt(&alias);
-    ATTEMPT2("stac", "mov %0, %%ds", ::"r"(KDS) : "memory");
-    lgdt(&real);
+    gdt_set(SEL_FREE, seg_desc((u32)TEST_VA + 0x1000, 7, 0x82, 0));
+    gdt_set(SEL_FREE + 8, 0);
+    asm volatile("lldt %w0" ::"r"(SEL_FREE));
+    ATTEMPT2("stac", "mov %0, %%ds", ::"r"(4) : "memory");
+    asm volatile("lldt %w0" ::"r"(0));
     check("SMAP: implicit descriptor read ignores AC", outcome() == (0x100 | P));
     write_cr4(cr4);
     write_flags(2);

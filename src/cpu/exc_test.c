@@ -36,7 +36,7 @@ static void long_same_privilege(void **state)
     assert_int_equal(RUN(f, "\x48\xCF"), X_JUMP); /* IRETQ */
     assert_int_equal(v->rip, 0x4000);
     assert_int_equal(v->gpr[RSP], 0x8008);
-    assert_int_equal(v->rflags, RFLAGS_FIXED | RFLAGS_IF | RFLAGS_TF | RFLAGS_ZF | RFLAGS_RF);
+    assert_int_equal(v->rflags, RFLAGS_FIXED | RFLAGS_IF | RFLAGS_TF | RFLAGS_ZF);
     free(f);
 }
 

@@ -206,6 +206,7 @@ static int enter_task(struct vcpu *v, const struct seg *tss, const struct task_s
     v->rip = s->ip;
     v->rflags = (s->flags & KNOWN) | RFLAGS_FIXED | (nested ? RFLAGS_NT : 0);
     for (u32 k = 0; k < 8; k++) v->gpr[k] = s->gpr[k];
+    if (!(v->dr7 & 0xFF)) v->rflags &= ~(u64)RFLAGS_RF; /* as IRET does */
     set_selectors(v, s);
     vcpu_mode_changed(v);
     if (s->trap) v->pending_dbg |= DR6_BT;

@@ -189,11 +189,16 @@ static void iret_flags(void **state)
     const u64 all = 0x3F7FD7 & ~(u64)RFLAGS_VM;
     struct flat *f = flat_long(0);
     assert_int_equal(iretq(f, 0x5000, S_CODE64, ~0ull, 0x8000, S_DATA), X_JUMP);
-    assert_int_equal(f->v.rflags, all);
+    assert_int_equal(f->v.rflags, all & ~(u64)RFLAGS_RF); /* of no use without a breakpoint */
+    f->v.rflags = RFLAGS_FIXED;
+    f->v.dr7 |= 1;
+    assert_int_equal(iretq(f, 0x5000, S_CODE64, RFLAGS_RF, 0x8000, S_DATA), X_JUMP);
+    assert_int_equal(f->v.rflags, RFLAGS_FIXED | RFLAGS_RF);
     free(f);
     f = flat_long(3); /* IOPL 0: neither IF nor IOPL nor VIF, VIP */
     assert_int_equal(iretq(f, 0x5000, S_UCODE64, ~0ull, 0x8000, S_UDATA), X_JUMP);
-    assert_int_equal(f->v.rflags, all & ~(u64)(RFLAGS_IF | RFLAGS_IOPL | RFLAGS_VIF | RFLAGS_VIP));
+    assert_int_equal(f->v.rflags,
+                     all & ~(u64)(RFLAGS_RF | RFLAGS_IF | RFLAGS_IOPL | RFLAGS_VIF | RFLAGS_VIP));
     free(f);
     f = flat_long(3);
     f->v.rflags |= RFLAGS_IOPL;

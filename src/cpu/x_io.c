@@ -31,6 +31,18 @@ int io_allowed(struct vcpu *v, u16 port, u32 bytes)
     return bitmap_allows(v, port, bytes);
 }
 
+void io_breakpoints(struct vcpu *v, u16 port, u32 bytes)
+{
+    static const u8 len_bytes[4] = {1, 2, 8, 4};
+    if (!(v->cr4 & CR4_DE)) return;
+    for (u32 k = 0; k < 4; k++) {
+        u32 rw = (u32)(v->dr7 >> (16 + k * 4)) & 3, len = len_bytes[(v->dr7 >> (18 + k * 4)) & 3];
+        if (!(v->dr7 >> (k * 2) & 3) || rw != 2) continue;
+        u64 start = v->dr[k] & ~(u64)(len - 1);
+        if (port < start + len && start < (u64)port + bytes) v->pending_dbg |= BIT(k);
+    }
+}
+
 static u16 port_of(const struct vcpu *v, const struct insn *i, unsigned opnd)
 {
     return i->op[opnd].kind == OPND_IMM ? (u8)i->imm : (u16)v->gpr[RDX];
@@ -42,6 +54,7 @@ enum x_result x_in(struct vcpu *v, const struct insn *i)
     u32 bytes = i->op[0].bytes;
     if (io_allowed(v, port, bytes)) return X_FAULT;
     gpr_write(v, RAX, v->env->port_in(v->env->ctx, v, port, bytes), bytes);
+    io_done(v, port, bytes);
     return X_NEXT;
 }
 
@@ -51,5 +64,6 @@ enum x_result x_out(struct vcpu *v, const struct insn *i)
     u32 bytes = i->op[1].bytes;
     if (io_allowed(v, port, bytes)) return X_FAULT;
     v->env->port_out(v->env->ctx, v, port, (u32)gpr_read(v, RAX, bytes), bytes);
+    io_done(v, port, bytes);
     return X_NEXT;
 }

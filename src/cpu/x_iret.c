@@ -11,9 +11,12 @@ enum { /* what any IRET may load; the rest depends on privilege and operand size
        FLAGS_WIDE = RFLAGS_RF | RFLAGS_AC | RFLAGS_ID, /* not with a 16-bit operand size */
 };
 
+/* RF only keeps the next instruction's own breakpoint quiet. While none is enabled it is dropped at
+ * once, so that engines need not clear it after that instruction. */
 static void load_flags(struct vcpu *v, u64 image, u64 mask)
 {
     v->rflags = (v->rflags & ~mask) | (image & mask);
+    if (!(v->dr7 & 0xFF)) v->rflags &= ~(u64)RFLAGS_RF;
 }
 
 /* Flags that IRET from protected mode may change, at the privilege it executes at. */

@@ -256,6 +256,7 @@ static int ins_one(struct vcpu *v, const struct insn *i, struct string_op *s)
     }
     u64 val = v->env->port_in(v->env->ctx, v, (u16)v->gpr[RDX], s->bytes);
     if (vcpu_write(v, lin, &val, s->bytes)) return X_FAULT;
+    io_done(v, (u16)v->gpr[RDX], s->bytes);
     advance(v, RDI, s, s->step);
     return 0;
 }
@@ -266,6 +267,7 @@ static int outs_one(struct vcpu *v, const struct insn *i, struct string_op *s)
     if (io_allowed(v, (u16)v->gpr[RDX], s->bytes)) return X_FAULT;
     if (seg_read(v, i->seg, source(v, s), &val, s->bytes)) return X_FAULT;
     v->env->port_out(v->env->ctx, v, (u16)v->gpr[RDX], (u32)val, s->bytes);
+    io_done(v, (u16)v->gpr[RDX], s->bytes);
     advance(v, RSI, s, s->step);
     return 0;
 }

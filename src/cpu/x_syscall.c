@@ -58,7 +58,7 @@ enum x_result x_sysret(struct vcpu *v, const struct insn *i)
     bool outside64 = v->mode != ISA_64;
     if (!(v->efer & EFER_SCE) || (outside64 && (!is_amd(v) || !vcpu_is_protected(v))))
         return vcpu_raise(v, EXC_UD);
-    if (to64 && !is_canonical(v, v->gpr[RCX])) return vcpu_raise_err(v, EXC_GP, 0);
+    if (v->cpl || (to64 && !is_canonical(v, v->gpr[RCX]))) return vcpu_raise_err(v, EXC_GP, 0);
     v->rip = to64 ? v->gpr[RCX] : (u32)v->gpr[RCX];
     if (vcpu_is_long(v)) v->rflags = (v->gpr[R11] & SYSRET_FLAGS) | RFLAGS_FIXED;
     else v->rflags |= RFLAGS_IF;

@@ -88,7 +88,7 @@ u64 tlb_ctx(const struct vcpu *v, bool sys)
     const struct mmu_state *m = v->mmu_state;
     u32 priv = PRIV_SUPERVISOR;
     if (v->cpl == 3) priv = sys ? PRIV_SUPERVISOR : PRIV_USER;
-    else if (v->cr4 & CR4_SMAP && v->rflags & RFLAGS_AC) priv = PRIV_SUPERVISOR_AC;
+    else if (!sys && v->cr4 & CR4_SMAP && v->rflags & RFLAGS_AC) priv = PRIV_SUPERVISOR_AC;
     return (u64)m->space[m->current].asn << PRIV_BITS | priv;
 }
 

@@ -93,7 +93,7 @@ static bool allowed(const struct vcpu *v, const struct walk *w, enum access kind
         return user_mode ? w->user : !(w->user && v->cr4 & CR4_SMEP);
     }
     if (user_mode) return w->user && (kind == ACC_READ || w->writable);
-    bool ac_open = v->rflags & RFLAGS_AC && !(flags & WALK_SYS && v->cpl == 3);
+    bool ac_open = v->rflags & RFLAGS_AC && !(flags & WALK_SYS);
     if (w->user && v->cr4 & CR4_SMAP && !ac_open) return false;
     return kind == ACC_READ || w->writable || !(v->cr0 & CR0_WP);
 }
