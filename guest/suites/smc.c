@@ -57,7 +57,7 @@ static void same_page(void)
     put_fn(code + 64, 5);
     memset(code + 64, 0x90, 5);
     u64 r;
-    asm volatile("mov $7, %%eax\n call *%1" : "=a"(r) : "r"(code + 64) : "memory");
+    asm volatile("mov $7, %%eax\n call *%1" : "=&a"(r) : "r"(code + 64) : "memory");
     check_eq("instruction replaced by NOPs", (u32)r, 7);
     put_fn(code + 64, 9);
     memcpy(code + 2048, code + 64, 6); /* REP MOVS as the writer */
