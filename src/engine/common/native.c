@@ -42,18 +42,13 @@ void native_fini(struct vcpu *v)
     v->native_state = NULL;
 }
 
-static bool misaligned_checked(const struct vcpu *v, const struct insn *i, gva_t lin)
+bool native_misaligned(const struct vcpu *v, const struct insn *i, gva_t lin)
 {
     u32 size = i->mem_bytes == 10 ? 8 : i->mem_bytes;
     if (i->mem_bytes > ACCESS_BOUNCE_BYTES || i->mem_bytes == 28) size = 4; /* x87 environments */
     if (i->mem_bytes == 14 || i->mem_bytes == 94) size = 2;
     if (!(v->cr0 & CR0_AM) || v->cpl != 3 || size > 8 || (size & (size - 1))) return false;
     return (lin & (size - 1)) != 0;
-}
-/* #AC is due (only user code with RFLAGS.AC and CR0.AM set). */
-static inline bool alignment_fault(const struct vcpu *v, const struct insn *i, gva_t lin)
-{
-    return unlikely(v->rflags & RFLAGS_AC) && misaligned_checked(v, i, lin);
 }
 
 /* Operands wider than an access_map: FNSAVE and FRSTOR. Copied in and out whole, checked for
@@ -78,7 +73,7 @@ enum x_result native_run(struct vcpu *v, const struct insn *i, const struct nati
         u8 buf[ACCESS_BOUNCE_BYTES] __attribute__((aligned(64)));
         return t->code(v, buf, i) || vcpu_write(v, lin, buf, i->mem_bytes) ? X_FAULT : X_NEXT;
     }
-    if (alignment_fault(v, i, lin)) return vcpu_raise_err(v, EXC_AC, 0);
+    if (native_alignment_fault(v, i, lin)) return vcpu_raise_err(v, EXC_AC, 0);
     if (unlikely(i->mem_bytes > ACCESS_BOUNCE_BYTES)) return run_wide(v, i, t, lin);
     if (vcpu_map(v, lin, i->mem_bytes, i->mem_rw, &m)) return X_FAULT;
     if (t->code(v, m.ptr, i)) return X_FAULT;
@@ -89,14 +84,11 @@ enum x_result native_run(struct vcpu *v, const struct insn *i, const struct nati
 static enum x_result exec_mem(struct vcpu *v, const struct insn *i)
 {
     const struct native_thunk *t = i->thunk;
-    struct access_map m;
     gva_t lin;
     if (insn_linear(v, i, &lin)) return X_FAULT;
-    if (alignment_fault(v, i, lin)) return vcpu_raise_err(v, EXC_AC, 0);
-    if (vcpu_map(v, lin, i->mem_bytes, i->mem_rw, &m)) return X_FAULT;
-    if (unlikely(t->code(v, m.ptr, i))) return X_FAULT;
-    vcpu_unmap(v, &m);
-    return X_NEXT;
+    hva_t p = tlb_find(v, lin, i->mem_bytes, i->mem_rw & OPND_W ? ACC_WRITE : ACC_READ);
+    if (likely(p != NULL) && likely(!(v->rflags & RFLAGS_AC))) return t->code(v, p, i);
+    return native_run(v, i, t, lin);
 }
 
 /* Anything with a memory operand that exec_mem is too simple for. */
@@ -110,6 +102,15 @@ static enum x_result exec_mem_checked(struct vcpu *v, const struct insn *i)
     if (t->touch != TOUCH_ALL) return native_run_partial(v, i, t);
     if (insn_linear(v, i, &lin)) return X_FAULT;
     return native_run(v, i, t, lin);
+}
+
+/* SSE and AVX with an ordinary memory operand. */
+static enum x_result exec_mem_vec(struct vcpu *v, const struct insn *i)
+{
+    const struct native_thunk *t = i->thunk;
+    if (unlikely(v->fpu_fault[i->fpu])) return vcpu_raise(v, v->fpu_fault[i->fpu]);
+    if (unlikely(is_misaligned(v, i, t->align))) return vcpu_raise_err(v, EXC_GP, 0);
+    return exec_mem(v, i);
 }
 
 static enum x_result exec_reg_fpu(struct vcpu *v, const struct insn *i)
@@ -134,7 +135,7 @@ static enum x_result store_x87(struct vcpu *v, const struct insn *i, const struc
     if (t->code(v, buf, i)) return X_FAULT;
     if (v->fx.fsw & ~v->fx.fcw & NOT_STORED) return X_NEXT;
     if (!insn_linear(v, i, &lin)) {
-        if (!alignment_fault(v, i, lin)) {
+        if (!native_alignment_fault(v, i, lin)) {
             if (!vcpu_write(v, lin, buf, i->mem_bytes)) return X_NEXT;
         } else {
             vcpu_raise_err(v, EXC_AC, 0);
@@ -189,9 +190,9 @@ static insn_exec_fn *choose(const struct insn *i, const struct native_thunk *t, 
         if (i->fpu != FPU_NONE || !kept) return exec_reg_fpu;
         return (insn_exec_fn *)(uintptr_t)t->code;
     }
-    if (i->fpu != FPU_NONE || t->align || t->touch != TOUCH_ALL ||
-        i->mem_bytes > ACCESS_BOUNCE_BYTES)
+    if (t->flags || t->touch != TOUCH_ALL || i->mem_bytes > ACCESS_BOUNCE_BYTES)
         return exec_mem_checked;
+    if (i->fpu != FPU_NONE || t->align) return exec_mem_vec;
     return exec_mem;
 }
 

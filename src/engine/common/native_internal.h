@@ -90,6 +90,12 @@ insn_exec_fn native_exec_bt;
 /** native_run - map the memory operand at linear @lin and run @t. */
 enum x_result native_run(struct vcpu *v, const struct insn *i, const struct native_thunk *t,
                          gva_t lin);
+/** native_misaligned - slow part of native_alignment_fault(): is #AC due? */
+bool native_misaligned(const struct vcpu *v, const struct insn *i, gva_t lin);
+static inline bool native_alignment_fault(const struct vcpu *v, const struct insn *i, gva_t lin)
+{
+    return unlikely(v->rflags & RFLAGS_AC) && native_misaligned(v, i, lin);
+}
 /** native_thunk_of - i->thunk, built if need be; NULL when #UD is due. */
 const struct native_thunk *native_thunk_of(struct vcpu *v, const struct insn *i);
 /** native_run_partial - as native_run for thunks whose touch is not TOUCH_ALL. */

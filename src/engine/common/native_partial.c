@@ -82,6 +82,7 @@ enum x_result native_run_partial(struct vcpu *v, const struct insn *i, const str
     gva_t lin;
     if (!t->elems || (u32)t->elems * t->elem_bytes > sizeof buf) return vcpu_raise(v, EXC_UD);
     if (on == all_elements(t)) return insn_linear(v, i, &lin) ? X_FAULT : native_run(v, i, t, lin);
+    if (on && native_alignment_fault(v, i, insn_ea(v, i))) return vcpu_raise_err(v, EXC_AC, 0);
     bool late = t->flags & THUNK_STORES_LATE;
     if (late && t->code(v, buf, i)) return X_FAULT;
     if (writes ? probe_elements(v, i, t, on) : read_elements(v, i, t, on, buf)) return X_FAULT;

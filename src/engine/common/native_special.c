@@ -6,24 +6,41 @@
 
 #include "engine/common/native_internal.h"
 
-/* #AC is rare enough to leave every C path to the thunk-free but general check. */
-static inline bool alignment_fault(const struct vcpu *v, const struct insn *i, gva_t lin)
-{
-    return unlikely(v->rflags & RFLAGS_AC) && v->cr0 & CR0_AM && v->cpl == 3 && i->mem_bytes <= 8 &&
-           lin & (i->mem_bytes - 1u);
-}
 static inline int operand_address(struct vcpu *v, const struct insn *i, gva_t *lin)
 {
     if (insn_linear(v, i, lin)) return X_FAULT;
-    if (alignment_fault(v, i, *lin)) return vcpu_raise_err(v, EXC_AC, 0);
+    if (native_alignment_fault(v, i, *lin)) return vcpu_raise_err(v, EXC_AC, 0);
     return 0;
 }
-static inline int load(struct vcpu *v, const struct insn *i, u64 *val)
+/* Zero-extended load of @bytes. Each size has its own variable: a wide read of bytes just written
+ * narrowly would stall. */
+static inline int load_bytes(struct vcpu *v, const struct insn *i, u32 bytes, u64 *val)
 {
     gva_t lin;
-    *val = 0;
+    u8 b = 0;
+    u16 w = 0;
+    u32 d = 0;
+    int r;
     if (operand_address(v, i, &lin)) return X_FAULT;
-    return vcpu_read(v, lin, val, i->mem_bytes);
+    switch (bytes) {
+    case 1:
+        r = vcpu_read(v, lin, &b, 1);
+        *val = b;
+        return r;
+    case 2:
+        r = vcpu_read(v, lin, &w, 2);
+        *val = w;
+        return r;
+    case 4:
+        r = vcpu_read(v, lin, &d, 4);
+        *val = d;
+        return r;
+    default: return vcpu_read(v, lin, val, 8);
+    }
+}
+static int load(struct vcpu *v, const struct insn *i, u64 *val)
+{
+    return load_bytes(v, i, i->mem_bytes, val);
 }
 static inline enum x_result store(struct vcpu *v, const struct insn *i, u64 val)
 {
@@ -84,6 +101,18 @@ static enum x_result mov_mem_r64(struct vcpu *v, const struct insn *i)
     if (operand_address(v, i, &lin) || vcpu_write(v, lin, &v->gpr[i->op[1].reg], 8)) return X_FAULT;
     return X_NEXT;
 }
+static enum x_result mov_mem_r32(struct vcpu *v, const struct insn *i)
+{
+    gva_t lin;
+    if (operand_address(v, i, &lin) || vcpu_write(v, lin, &v->gpr[i->op[1].reg], 4)) return X_FAULT;
+    return X_NEXT;
+}
+static enum x_result mov_mem_r8(struct vcpu *v, const struct insn *i)
+{
+    gva_t lin;
+    if (operand_address(v, i, &lin) || vcpu_write(v, lin, &v->gpr[i->op[1].reg], 1)) return X_FAULT;
+    return X_NEXT;
+}
 static enum x_result mov_mem_reg(struct vcpu *v, const struct insn *i)
 {
     return store(v, i, gpr_read(v, &i->op[1]));
@@ -100,7 +129,8 @@ static insn_exec_fn *choose_mov(const struct insn *i)
     if (d->kind == OPND_MEM) {
         if (s->kind == OPND_IMM) return mov_mem_imm;
         if (s->kind != OPND_REG) return NULL;
-        return plain_s && i->mem_bytes == 8 ? mov_mem_r64 : mov_mem_reg;
+        if (!plain_s || i->mem_bytes == 2) return mov_mem_reg;
+        return i->mem_bytes == 8 ? mov_mem_r64 : i->mem_bytes == 4 ? mov_mem_r32 : mov_mem_r8;
     }
     if (s->kind == OPND_IMM) return mov_reg_imm;
     if (s->kind == OPND_MEM) {
@@ -109,6 +139,43 @@ static insn_exec_fn *choose_mov(const struct insn *i)
     }
     if (plain_d && plain_s && d->bytes == 8) return mov_r64_r64;
     return plain_d && plain_s && d->bytes == 4 ? mov_r32_r32 : mov_reg_reg;
+}
+
+/* Loads narrower than their register. @bytes is a constant at every call. */
+static inline enum x_result load_zx(struct vcpu *v, const struct insn *i, u32 bytes)
+{
+    u64 val;
+    if (load_bytes(v, i, bytes, &val)) return X_FAULT;
+    v->gpr[i->op[0].reg] = val;
+    return X_NEXT;
+}
+static inline enum x_result load_sx64(struct vcpu *v, const struct insn *i, u32 bytes)
+{
+    u64 val;
+    if (load_bytes(v, i, bytes, &val)) return X_FAULT;
+    v->gpr[i->op[0].reg] = sign_extend(val, bytes);
+    return X_NEXT;
+}
+static enum x_result movzx_m8(struct vcpu *v, const struct insn *i) { return load_zx(v, i, 1); }
+static enum x_result movzx_m16(struct vcpu *v, const struct insn *i) { return load_zx(v, i, 2); }
+static enum x_result movsx64_m8(struct vcpu *v, const struct insn *i) { return load_sx64(v, i, 1); }
+static enum x_result movsx64_m16(struct vcpu *v, const struct insn *i)
+{
+    return load_sx64(v, i, 2);
+}
+static enum x_result movsx64_m32(struct vcpu *v, const struct insn *i)
+{
+    return load_sx64(v, i, 4);
+}
+static enum x_result movzx_r32_r8(struct vcpu *v, const struct insn *i)
+{
+    v->gpr[i->op[0].reg] = (u8)v->gpr[i->op[1].reg];
+    return X_NEXT;
+}
+static enum x_result movsxd_r64_r32(struct vcpu *v, const struct insn *i)
+{
+    v->gpr[i->op[0].reg] = (u64)(s32)v->gpr[i->op[1].reg];
+    return X_NEXT;
 }
 
 static enum x_result movzx_reg(struct vcpu *v, const struct insn *i)
@@ -126,6 +193,31 @@ static enum x_result movsx_mem(struct vcpu *v, const struct insn *i)
     u64 val;
     if (load(v, i, &val)) return X_FAULT;
     gpr_write(v, &i->op[0], sign_extend(val, i->mem_bytes));
+    return X_NEXT;
+}
+static insn_exec_fn *choose_movzx(const struct insn *i)
+{
+    const struct insn_opnd *d = &i->op[0], *src = &i->op[1];
+    if (src->kind == OPND_MEM)
+        return d->bytes < 4 ? mov_reg_mem : i->mem_bytes == 1 ? movzx_m8 : movzx_m16;
+    return d->bytes >= 4 && src->file == RF_GPR && src->bytes == 1 ? movzx_r32_r8 : movzx_reg;
+}
+static insn_exec_fn *choose_movsx(const struct insn *i)
+{
+    static insn_exec_fn *const wide[9] = {[1] = movsx64_m8, [2] = movsx64_m16, [4] = movsx64_m32};
+    const struct insn_opnd *d = &i->op[0], *src = &i->op[1];
+    if (src->kind == OPND_MEM)
+        return d->bytes == 8 && i->mem_bytes <= 4 && wide[i->mem_bytes] ? wide[i->mem_bytes]
+                                                                        : movsx_mem;
+    return d->bytes == 8 && src->bytes == 4 ? movsxd_r64_r32 : movsx_reg;
+}
+
+static enum x_result lea_64(struct vcpu *v, const struct insn *i)
+{
+    u64 a = (u64)i->disp;
+    if (i->base < GPRS) a += v->gpr[i->base];
+    if (i->index < GPRS) a += v->gpr[i->index] << i->scale;
+    v->gpr[i->op[0].reg] = a;
     return X_NEXT;
 }
 static enum x_result lea(struct vcpu *v, const struct insn *i)
@@ -292,14 +384,14 @@ static bool is_hint(u16 mnemonic)
 
 insn_exec_fn *native_special(const struct insn *i)
 {
-    bool mem = i->op[1].kind == OPND_MEM;
     if (is_hint(i->mnemonic)) return nop;
     switch (i->mnemonic) {
     case ZYDIS_MNEMONIC_MOV: return choose_mov(i);
-    case ZYDIS_MNEMONIC_MOVZX: return mem ? mov_reg_mem : movzx_reg;
+    case ZYDIS_MNEMONIC_MOVZX: return choose_movzx(i);
     case ZYDIS_MNEMONIC_MOVSX:
-    case ZYDIS_MNEMONIC_MOVSXD: return mem ? movsx_mem : movsx_reg;
-    case ZYDIS_MNEMONIC_LEA: return lea;
+    case ZYDIS_MNEMONIC_MOVSXD: return choose_movsx(i);
+    case ZYDIS_MNEMONIC_LEA:
+        return i->addrsize == 8 && i->op[0].bytes == 8 && i->base != BASE_RIP ? lea_64 : lea;
     case ZYDIS_MNEMONIC_BT:
     case ZYDIS_MNEMONIC_BTS:
     case ZYDIS_MNEMONIC_BTR:
