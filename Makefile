@@ -94,7 +94,10 @@ $(B)/ring3: $(CLI_OBJ) $(LIB)
 
 $(TESTS): $(B)/test/%: $(B)/obj/%.c.o $(LIB)
 	@mkdir -p $(@D)
-	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(LIB) $(LIBS) $(TEST_LIBS)
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LIBS) $(TEST_LIBS)
+
+# Tests of the program's own files need them; they are not in the library.
+$(filter $(B)/test/src/cli/%,$(TESTS)): $(filter-out %/main.c.o,$(CLI_OBJ))
 
 $(FUZZERS): $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.c.o $(LIB)
 	@mkdir -p $(@D)

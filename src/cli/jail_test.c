@@ -1,0 +1,86 @@
+/* jail_test - what a confined process can still do, each tried in a child of its own. */
+#include "cli/jail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/test.h"
+#include "cli/options.h"
+#include "host/tty.h"
+
+enum { FINE = 42, OTHER = 43 };
+
+static int confined(int (*deed)(void))
+{
+    struct err e;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(STDERR_FILENO);
+        tty_guard_install();
+        _exit(jail_enter("none", &e) < 0 ? OTHER + 1 : deed());
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int deed_nothing(void) { return FINE; }
+static int deed_allocate(void)
+{
+    char *p = malloc(MIB(4));
+    if (!p) return OTHER;
+    memset(p, 1, MIB(4));
+    free(p);
+    return FINE;
+}
+static int deed_open(void)
+{
+    return open("/etc/passwd", O_RDONLY) < 0 && errno == EACCES ? FINE : OTHER;
+}
+static int deed_write_and_execute(void)
+{
+    mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return OTHER;
+}
+static int deed_socket(void) { return socket(AF_INET, SOCK_STREAM, 0) < 0 ? FINE : OTHER; }
+static int deed_fork(void) { return fork() < 0 ? FINE : OTHER; }
+static int deed_execute(void)
+{
+    execl("/bin/true", "true", (char *)NULL);
+    return OTHER;
+}
+static int deed_kill(void) { return kill(getppid(), 0) < 0 ? FINE : OTHER; }
+static int deed_abort(void) { abort(); }
+
+static void test_allowed(void **state)
+{
+    (void)state;
+    assert_int_equal(confined(deed_nothing), FINE);
+    assert_int_equal(confined(deed_allocate), FINE);
+    assert_int_equal(confined(deed_open), FINE);
+    assert_int_equal(confined(deed_abort), 128 + 6);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(confined(deed_write_and_execute), STATUS_MONITOR);
+    assert_int_equal(confined(deed_socket), STATUS_MONITOR);
+    assert_int_equal(confined(deed_fork), STATUS_MONITOR);
+    assert_int_equal(confined(deed_execute), STATUS_MONITOR);
+    assert_int_equal(confined(deed_kill), STATUS_MONITOR);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_allowed),
+                                       cmocka_unit_test(test_refused)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
