@@ -36,7 +36,7 @@ asm(".text\n.code64\n.global compat32\ncompat32:\n push %rbx\n push %rbp\n mov %
     "mov %eax, m32+32\n"
     "pushw $0x55aa\n popw %ax\n movzwl %ax, %eax\n mov %eax, m32+36\n"
     "mov $0x0003, %eax\n mov $0x10, %ecx\n arpl %ax, %cx\n mov %ecx, m32+40\n"
-    "push %ds\n pop %eax\n mov %eax, m32+44\n"
+    "push %ds\n pop %eax\n movzwl %ax, %eax\n mov %eax, m32+44\n"
     "mov $3, %ecx\n xor %eax, %eax\n 4: inc %eax\n loop 4b\n mov %eax, m32+48\n"
     "xor %ecx, %ecx\n jcxz 5f\n movl $1, m32+52\n 5:\n"
     "mov %cs, %eax\n mov %eax, m32+56\n"

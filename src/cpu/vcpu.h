@@ -5,6 +5,8 @@
 #define CPU_VCPU_H
 #include <stdatomic.h>
 
+#include "base/stats.h"
+#include "base/trace.h"
 #include "base/types.h"
 #include "cpu/x86.h"
 #include "isa/insn.h"
@@ -131,8 +133,8 @@ struct vcpu {
     void *mmu_state;                 /* owned by mmu/    */
     void *native_state;              /* owned by engine/common/native */
     void *engine_state;              /* owned by the engine */
-    u64 *stats;                      /* counters of base/stats, indexed by its enum */
-    struct trace_ring *trace;
+    struct stats stats;              /* v->stats.insns++                          */
+    struct trace_ring trace;         /* TRACE(&v->trace, EXC, ...); mask 0 is off */
 };
 
 /** vcpu_init - power-on state and surroundings; @v is zeroed first. */

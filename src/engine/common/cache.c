@@ -1,5 +1,5 @@
 /* cache.c - see cache.h. */
-#include "engine/interp/cache.h"
+#include "engine/common/cache.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,8 +6,8 @@
  * offset, the block starting there; records live in sets of ways by page number. Blocks and
  * instructions are only ever added; when a pool is full everything is forgotten at once.
  * Owner: the vCPU's thread. */
-#ifndef ENGINE_INTERP_CACHE_H
-#define ENGINE_INTERP_CACHE_H
+#ifndef ENGINE_COMMON_CACHE_H
+#define ENGINE_COMMON_CACHE_H
 #include "base/err.h"
 #include "cpu/vcpu.h"
 

@@ -12,7 +12,7 @@
 #include "cpu/seg.h"
 #include "engine/common/native.h"
 #include "engine/common/step.h"
-#include "engine/interp/cache.h"
+#include "engine/common/cache.h"
 #include "mmu/mmu.h"
 
 static struct cache *cache_of(struct vcpu *v) { return v->engine_state; }
