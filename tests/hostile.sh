@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# hostile.sh - guests that attack the monitor (guest/hostile): each must end in one of the ways its row allows, and the
+# monitor must never crash, report a bug of its own or outlive its time limit.
+# B: build folder (build); RING3: the program ($B/ring3); ENGINES: engines to run (interp).
+# timeout: 600
+set -u
+cd "$(dirname "$0")/.." || exit 2
+B=${B:-build}
+RING3=${RING3:-$B/ring3}
+
+# Statuses (src/cli/exit.def): 0 off, 3 reset, 4 triple fault, 5 panic, 6 time limit; debug exit of V: V * 2 + 1.
+# image       seconds  statuses that are right ("any": every one of these, and every odd one)
+ROWS='
+triple        20       4
+clispin       3        6
+hltoff        3        6
+irqstorm      60       1
+ports         60       1
+portsall      60       1 0 3 4 6
+mmio          60       1
+pagetables    60       1
+badstack      60       1
+garbage       90       1
+kgarbage      10       any
+'
+BUG='AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|assertion|ASSERT'
+
+[ -x "$RING3" ] || { echo "not ok - hostile guests: $RING3 is not built"; exit 1; }
+make -s B="$B" guest-tests >&2 || { echo "not ok - hostile guests: build failed"; exit 1; }
+
+allowed() { # status list...
+    local rc=$1
+    shift
+    if [ "$1" = any ]; then
+        [ "$rc" -lt 124 ] && { [ $((rc % 2)) -eq 1 ] || [ "$rc" -eq 0 ] || [ "$rc" -eq 4 ] || [ "$rc" -eq 6 ]; }
+        return
+    fi
+    local want
+    for want; do [ "$rc" -eq "$want" ] && return 0; done
+    return 1
+}
+
+run_image() { # engine name seconds statuses...
+    local engine=$1 name=$2 limit=$3 out rc why=
+    shift 3
+    out=$(timeout -k 5 $((limit + 30)) "$RING3" run --kernel "$B/guest-tests/hostile/$name.elf" --serial stdio --debug-exit \
+        --memory 128M --timeout "$limit" --engine "$engine" --no-reboot 2>&1 </dev/null | tr -d '\0\r'; exit "${PIPESTATUS[0]}")
+    rc=$?
+    allowed $rc "$@" || why="exit status $rc, not $*"
+    grep -qaE "$BUG" <<<"$out" && why="the monitor reports a bug of its own"
+    grep -qa '^not ok' <<<"$out" && why="$(grep -a '^not ok' <<<"$out" | head -n 1)"
+    if [ -z "$why" ]; then echo "ok - hostile $name/$engine: status $rc"; return 0; fi
+    echo "not ok - hostile $name/$engine: $why"
+    tail -n 15 <<<"$out" | cut -c 1-160 | sed 's/^/# /'
+    return 1
+}
+
+failed=0
+for engine in ${ENGINES:-interp}; do
+    while read -r name limit statuses; do
+        [ -n "$name" ] || continue
+        # shellcheck disable=SC2086 # a list on purpose
+        run_image "$engine" "$name" "$limit" $statuses || failed=1
+    done <<<"$ROWS"
+done
+exit $failed
