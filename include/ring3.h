@@ -7,8 +7,9 @@
  *     ring3_run(vm, &result);
  *     ring3_destroy(vm);
  *
- * One struct ring3_vm is one virtual machine; any number may exist in a process. Strings in the configuration are copied by
- * ring3_create. Functions that can fail return 0 or a negative code and fill the caller's struct ring3_error. */
+ * One struct ring3_vm is one virtual machine; any number may exist in a process. Strings in the
+ * configuration are copied by ring3_create. Functions that can fail return 0 or a negative code and
+ * fill the caller's struct ring3_error. */
 #ifndef RING3_H
 #define RING3_H
 #include <stdbool.h>
@@ -57,9 +58,11 @@ struct ring3_result {
     char reason[256]; /* one line for a person                                     */
 };
 
-/** ring3_create - build the machine: files are read, memory is reserved, devices wired; nothing runs yet. */
+/** ring3_create - build the machine: files are read, memory is reserved, devices wired; nothing
+ * runs yet. */
 int ring3_create(struct ring3_vm **out, const struct ring3_config *cfg, struct ring3_error *e);
-/** ring3_run - run until the guest or somebody ends it. The calling thread becomes the machine's event loop. */
+/** ring3_run - run until the guest or somebody ends it. The calling thread becomes the machine's
+ * event loop. */
 int ring3_run(struct ring3_vm *vm, struct ring3_result *result);
 /** ring3_stop - end ring3_run() soon. From any thread; async-signal-safe. */
 void ring3_stop(struct ring3_vm *vm);
@@ -68,13 +71,15 @@ void ring3_power_button(struct ring3_vm *vm);
 void ring3_destroy(struct ring3_vm *vm);
 
 /**
- * ring3_stats - counters so far as text lines, or as one JSON object. Returns the length without the terminator, as snprintf.
+ * ring3_stats - counters so far as text lines, or as one JSON object. Returns the length without
+ * the terminator, as snprintf.
  */
 size_t ring3_stats(struct ring3_vm *vm, bool json, char *buf, size_t bytes);
 
 /** ring3_engine_name - name of engine @i in order of preference, NULL past the last. */
 const char *ring3_engine_name(uint32_t i);
-/** ring3_engine_probe - 0 when this host can run it; else a negative code and why not, with the remedy, in @e. */
+/** ring3_engine_probe - 0 when this host can run it; else a negative code and why not, with the
+ * remedy, in @e. */
 int ring3_engine_probe(const char *name, struct ring3_error *e);
 /** ring3_cpu_model_name - name of CPU model @i, NULL past the last. */
 const char *ring3_cpu_model_name(uint32_t i);

@@ -7,6 +7,7 @@
 #ifndef TESTS_ISA_DIFF_H
 #define TESTS_ISA_DIFF_H
 #include <Zydis/Zydis.h>
+#include <asm/ldt.h>
 #include <asm/prctl.h>
 #include <cpuid.h>
 #include <inttypes.h>
@@ -48,6 +49,7 @@ struct diff_state {
 };
 
 static struct diff {
+    enum isa_mode mode; /* of the code under test */
     u64 rng, seed, cases, mismatches;
     u8 *native;       /* DIFF_ARENA             */
     u8 *native_alias; /* the same, all writable */
@@ -61,6 +63,8 @@ static struct diff {
     u32 fp_bytes;
     u32 off_ymm, off_k, off_zmm_hi, off_zmm_16;
     struct sigaction previous[NSIG];
+    u16 selector[ISA_64 + 1]; /* CS of compatibility mode */
+    u64 code_base;            /* CS base */
     gva_t home_lin; /* of the operand */
     bool tlb_full;
     u64 per_category[ZYDIS_CATEGORY_MAX_VALUE + 1], per_vector[32], per_kind[8];
@@ -85,6 +89,14 @@ static u64 rnd(void)
 }
 static u32 below(u32 n) { return (u32)((rnd() >> 33) % n); }
 
+static void diff_decoder(ZydisDecoder *d)
+{
+    static const ZydisMachineMode machine[] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_16, ZYDIS_MACHINE_MODE_LONG_COMPAT_32,
+                                               ZYDIS_MACHINE_MODE_LONG_64};
+    static const ZydisStackWidth stack[] = {ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32, ZYDIS_STACK_WIDTH_64};
+    ZydisDecoderInit(d, machine[D.mode], stack[D.mode]);
+}
+
 /* ---- native side -------------------------------------------------------------------------------
  */
 
@@ -100,6 +112,7 @@ static void diff_load(ucontext_t *uc, const struct diff_state *s)
     for (u32 n = 0; n < GPRS; n++) g[diff_greg[n]] = (greg_t)s->gpr[n];
     g[REG_RIP] = (greg_t)s->rip;
     g[REG_EFL] = (greg_t)(s->rflags | RFLAGS_TF);
+    if (D.mode != ISA_64) g[REG_CSGSFS] = (g[REG_CSGSFS] & ~0xFFFFll) | D.selector[D.mode];
     memcpy(fp, &s->fx, 160); /* all but XMM and the software bytes */
     for (u32 n = 0; n < 16; n++) {
         memcpy(fp + 160 + 16 * n, s->vec[n], 16);
@@ -370,7 +383,7 @@ static void diff_random_state(struct diff_state *s)
         if (!D.off_ymm) memset(s->vec[n], 0, 64);
     }
     for (u32 n = 0; n < 8 && D.off_k; n++) s->k[n] = below(4) ? rnd() : ~0ull;
-    s->rip = DIFF_ARENA + DIFF_CODE_PAGE * PAGE_BYTES + 64 + below(PAGE_BYTES - 128);
+    s->rip = DIFF_ARENA + DIFF_CODE_PAGE * PAGE_BYTES + 64 + below(PAGE_BYTES - 128) - D.code_base;
 }
 
 /* ---- random instructions -----------------------------------------------------------------------
@@ -389,7 +402,7 @@ static u32 gen_legacy(u8 *b)
     u32 n = 0, map = below(8);
     while (!below(3) && n < 3) b[n++] = prefix[below(ARRAY_LEN(prefix))];
     if (map >= 5 && below(2)) b[n++] = (u8[]){0x66, 0xF2, 0xF3}[below(3)];
-    if (below(2)) b[n++] = (u8)(0x40 | below(16));
+    if (D.mode == ISA_64 && below(2)) b[n++] = (u8)(0x40 | below(16));
     if (map >= 3) b[n++] = 0x0F;
     if (map == 6) b[n++] = 0x38;
     if (map == 7) b[n++] = 0x3A;
@@ -439,6 +452,7 @@ static u32 gen_evex(u8 *b)
 static bool diff_wanted(const struct insn *i)
 {
     if (i->row != INSN_COMPUTE || i->seg == FS) return false;
+    if (i->seg == GS && D.mode != ISA_64) return false;
     switch (i->mnemonic) {
     case ZYDIS_MNEMONIC_RDRAND:
     case ZYDIS_MNEMONIC_RDSEED: return false; /* no two results agree */
@@ -455,7 +469,8 @@ static void diff_random_insn(void)
     for (;;) {
         u32 kind = below(8);
         u32 n = kind < 4 ? gen_legacy(b) : kind < 6 ? gen_vex(b) : gen_evex(b);
-        if (isa_decode(&D.i, b, n, ISA_64) > 0 && diff_wanted(&D.i)) return;
+        if (kind >= 4 && D.mode != ISA_64) b[1 + (b[0] == 0x67)] |= 0xC0; /* else LES, LDS, BOUND */
+        if (isa_decode(&D.i, b, n, D.mode) > 0 && diff_wanted(&D.i)) return;
     }
 }
 
@@ -481,6 +496,7 @@ static bool in_reach(u64 a)
 }
 static bool is_harmless(u64 a)
 {
+    if (D.mode != ISA_64) return in_reach(a) || a < 0xF000;
     return in_reach(a) || a < 0xF000 || (s64)(a << 16) >> 16 != (s64)a;
 }
 
@@ -525,7 +541,9 @@ static bool diff_aim(struct diff_state *s)
         memcpy(D.v->gpr, s->gpr, sizeof s->gpr);
         struct insn copy = *i;
         if (vsib) copy.index = REG_NONE;
-        u64 seg = i->seg == GS ? DIFF_GS_BASE : 0, ea = insn_ea(D.v, &copy);
+        u64 seg = i->seg == GS || D.mode != ISA_64 ? D.v->seg[i->seg].base : 0, ea = insn_ea(D.v, &copy);
+        if (D.mode != ISA_64) ea = (u32)(ea + seg) - seg;
+        if (i->addrsize == 2 && !vsib) return true; /* 64 KiB from the segment's base: nothing of ours */
         if (tries && is_harmless(ea + seg) && (in_reach(ea + seg) || !below(8)) && !vsib)
             return true;
         if (vsib && tries && in_reach(ea + seg)) return true;
@@ -536,11 +554,19 @@ static bool diff_aim(struct diff_state *s)
             continue;
         }
         s->gpr[i->base] = base_saved + (rnd_target(i) - (ea + seg));
-        if (!below(32) && !vsib) s->gpr[i->base] = rnd();
+        if (D.mode != ISA_64) s->gpr[i->base] = (u32)s->gpr[i->base];
+        if (!below(32) && !vsib && D.mode == ISA_64) s->gpr[i->base] = rnd();
         if (i->index == i->base)
             s->gpr[i->base] = (rnd_target(i) - (u64)i->disp) / ((1u << i->scale) + 1u);
     }
     return false;
+}
+
+/* Outside 64-bit mode only eight registers of 32 bits are there. */
+static void diff_narrow(struct diff_state *s)
+{
+    if (D.mode == ISA_64) return;
+    for (u32 n = 0; n < GPRS; n++) s->gpr[n] = n < 8 ? (u32)s->gpr[n] : 0;
 }
 
 /* RIP-relative and absolute displacements are random: put a useful one into the bytes. */
@@ -550,15 +576,16 @@ static void diff_patch_disp(struct diff_state *s)
     ZydisDecoder d;
     ZydisDecodedInstruction z;
     if (i->base < GPRS || !i->mem_bytes) return;
-    ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+    diff_decoder(&d);
     if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&d, NULL, i->bytes, i->len, &z)) ||
         !z.raw.disp.size)
         return;
+    if (z.raw.disp.size < 32) return;
     s64 val = (s64)rnd_target(i) - (i->base == BASE_RIP ? (s64)(s->rip + i->len) : 0);
     memcpy(i->bytes + z.raw.disp.offset, &val, z.raw.disp.size / 8);
     u8 bytes[INSN_BYTES_MAX];
     memcpy(bytes, i->bytes, sizeof bytes);
-    isa_decode(i, bytes, i->len, ISA_64);
+    isa_decode(i, bytes, i->len, D.mode);
 }
 
 /* ---- comparison --------------------------------------------------------------------------------
@@ -668,7 +695,7 @@ static void diff_count(void)
 {
     ZydisDecoder d;
     ZydisDecodedInstruction z;
-    ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+    diff_decoder(&d);
     if (ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&d, NULL, D.i.bytes, D.i.len, &z)))
         D.per_category[z.meta.category]++;
     D.per_vector[D.host.vector < 0 ? 31 : D.host.vector]++;
@@ -691,11 +718,13 @@ static bool diff_case(void)
         before = D.rng;
         diff_random_insn();
         diff_random_state(&D.in);
+        diff_narrow(&D.in);
         diff_patch_disp(&D.in);
     } while (!diff_wanted(&D.i) || !diff_aim(&D.in));
     D.seed = before;
     D.cases++;
-    u64 off = D.in.rip - DIFF_ARENA;
+    u64 off = D.in.rip + D.code_base - DIFF_ARENA;
+    diff_narrow(&D.in);
     memcpy(D.native_alias + off, D.i.bytes, D.i.len);
     memcpy(D.copy + off, D.i.bytes, D.i.len);
     diff_run_native();
@@ -752,6 +781,7 @@ static void diff_init_vcpu(void)
     v->efer = EFER_LME | EFER_LMA | EFER_SCE;
     v->cpl = 3;
     v->mode = ISA_64;
+    D.mode = ISA_64;
     v->flat = true;
     for (u32 n = 0; n < SEGS; n++) {
         v->seg[n].limit = ~0u;
@@ -770,6 +800,36 @@ static void diff_init_vcpu(void)
         fprintf(stderr, "%s\n", e.text);
         abort();
     }
+}
+
+/* A 16-bit code segment at the code page and a data segment at the arena, in this process's LDT. False when the kernel has none. */
+static bool diff_make_ldt(void)
+{
+    struct user_desc code = {.entry_number = 0, .base_addr = DIFF_ARENA + DIFF_CODE_PAGE * PAGE_BYTES, .limit = 0xFFFFF,
+                             .contents = 2, .limit_in_pages = 1};
+    struct user_desc data = {.entry_number = 1, .base_addr = DIFF_ARENA, .limit = 0xFFFFF, .limit_in_pages = 1,
+                             .seg_32bit = 1};
+    return syscall(SYS_modify_ldt, 0x11, &code, sizeof code) == 0 && syscall(SYS_modify_ldt, 0x11, &data, sizeof data) == 0;
+}
+
+/* Run code of this size from now on. False when this host cannot. */
+static bool diff_set_mode(enum isa_mode mode)
+{
+    enum { USER32_CS = 0x23, USER_DS = 0x2B, LDT_CODE = 0x7, LDT_DATA = 0xF };
+    struct vcpu *v = D.v;
+    u16 ds = mode == ISA_16 ? LDT_DATA : mode == ISA_32 ? USER_DS : 0;
+    if (mode == ISA_16 && !diff_make_ldt()) return false;
+    D.mode = mode;
+    v->mode = (u8)mode;
+    D.selector[ISA_32] = USER32_CS;
+    D.selector[ISA_16] = LDT_CODE;
+    D.code_base = mode == ISA_16 ? DIFF_ARENA + DIFF_CODE_PAGE * PAGE_BYTES : 0;
+    v->flat = mode != ISA_16;
+    v->seg[CS].attr = SEG_P | SEG_S | SEG_CODE | SEG_R | SEG_A | SEG_DPL | SEG_G | (mode == ISA_64 ? SEG_L : mode == ISA_32 ? SEG_DB : 0);
+    v->seg[CS].base = D.code_base;
+    v->seg[DS].base = v->seg[ES].base = mode == ISA_16 ? DIFF_ARENA : 0;
+    __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(ds));
+    return true;
 }
 
 static void diff_init(u64 seed)

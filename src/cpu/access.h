@@ -1,6 +1,7 @@
-/* cpu/access.h - guest-virtual memory as the processor's own semantics see it. The fast path is here, the slow paths are
- * mmu/'s, reached through a table so that cpu/ need not know the walker.
- * Results: 0, or X_FAULT with v->exc filled. Addresses are linear: segmentation is done before (cpu/seg.h). */
+/* cpu/access.h - guest-virtual memory as the processor's own semantics see it. The fast path is
+ * here, the slow paths are mmu/'s, reached through a table so that cpu/ need not know the walker.
+ * Results: 0, or X_FAULT with v->exc filled. Addresses are linear: segmentation is done before
+ * (cpu/seg.h). */
 #ifndef CPU_ACCESS_H
 #define CPU_ACCESS_H
 #include <string.h>
@@ -10,33 +11,36 @@
 /* A memory operand made addressable: host bytes to work on, and what has to happen afterwards. */
 enum { ACCESS_BYTES_MAX = 64, ACCESS_BOUNCE_BYTES = 128 };
 struct access_map {
-    hva_t ptr;      /* @bytes bytes to read and write                          */
-    u8 state;       /* enum map_state                                          */
-    u8 kind;        /* OPND_R | OPND_W as asked                                */
+    hva_t ptr; /* @bytes bytes to read and write                          */
+    u8 state;  /* enum map_state                                          */
+    u8 kind;   /* OPND_R | OPND_W as asked                                */
     u16 bytes;
-    gpa_t gpa[2];   /* physical address of the first byte, and of the first byte in the second page */
-    hva_t hva[2];   /* the same as host addresses; NULL for MMIO               */
-    u16 first;      /* bytes in the first page                                 */
+    gpa_t gpa[2]; /* physical address of the first byte, and of the first byte in the second page */
+    hva_t hva[2]; /* the same as host addresses; NULL for MMIO               */
+    u16 first;    /* bytes in the first page                                 */
     u8 bounce[ACCESS_BOUNCE_BYTES] __attribute__((aligned(64))); /* ptr keeps gva's low six bits */
 };
 enum map_state { MAP_DIRECT, MAP_TRACED, MAP_BOUNCE };
 
 struct vcpu_mmu_ops {
-    /* Copy with faults checked for every page first, so that a faulting write changes nothing. @sys: an implicit supervisor access
-     * (descriptor tables, TSS) whatever the CPL. Any length up to a few pages. */
+    /* Copy with faults checked for every page first, so that a faulting write changes nothing.
+     * @sys: an implicit supervisor access (descriptor tables, TSS) whatever the CPL. Any length up
+     * to a few pages. */
     int (*read)(struct vcpu *v, gva_t gva, void *buf, u32 bytes, bool sys);
     int (*write)(struct vcpu *v, gva_t gva, const void *buf, u32 bytes, bool sys);
     /* See vcpu_map. */
     int (*map)(struct vcpu *v, gva_t gva, u32 bytes, u8 rw, struct access_map *m);
     void (*unmap)(struct vcpu *v, struct access_map *m);
-    /* Check that [gva, gva+bytes) could be written (or read) without touching it: PUSH-type probes, ENTER, gates. */
+    /* Check that [gva, gva+bytes) could be written (or read) without touching it: PUSH-type probes,
+     * ENTER, gates. */
     int (*probe)(struct vcpu *v, gva_t gva, u32 bytes, enum access kind, bool sys);
     /* INVLPG; INVPCID; CR3/CR0/CR4/EFER/PCID changes. */
     void (*invlpg)(struct vcpu *v, gva_t gva);
     int (*invpcid)(struct vcpu *v, u64 type, u64 pcid, gva_t gva);
-    void (*cr3_loaded)(struct vcpu *v, u64 new_cr3_operand); /* v->cr3 already set, bit 63 only in the operand */
-    void (*flush_all)(struct vcpu *v);                       /* globals included */
-    void (*mode_changed)(struct vcpu *v);                    /* recompute v->tlb.ctx */
+    void (*cr3_loaded)(struct vcpu *v,
+                       u64 new_cr3_operand); /* v->cr3 already set, bit 63 only in the operand */
+    void (*flush_all)(struct vcpu *v);       /* globals included */
+    void (*mode_changed)(struct vcpu *v);    /* recompute v->tlb.ctx */
     /* PAE: load and check the four PDPTEs; X_FAULT with #GP(0) on reserved bits. */
     int (*load_pdptes)(struct vcpu *v, u64 cr3);
 };
@@ -53,7 +57,9 @@ static inline hva_t tlb_find(const struct vcpu *v, gva_t gva, u32 bytes, enum ac
 /* Copy 1, 2, 4 or 8 bytes as one access each, other sizes anyhow. */
 static inline void access_copy(void *dst, const void *src, u32 bytes)
 {
-    __asm__("" : "+r"(dst), "+r"(src)); /* sizes are only known at run time: no bounds to reason about */
+    __asm__(""
+            : "+r"(dst),
+              "+r"(src)); /* sizes are only known at run time: no bounds to reason about */
     switch (bytes) {
     case 1: *(u8 *)dst = *(const u8 *)src; break;
     case 2: memcpy(dst, src, 2); break;
@@ -89,9 +95,10 @@ static inline int vcpu_write_sys(struct vcpu *v, gva_t gva, const void *buf, u32
 
 /**
  * vcpu_map - make @bytes (1..64) at linear @gva addressable for a COMPUTE instruction.
- * @rw  OPND_R, OPND_W or both; a write-only operand is not read (MMIO). On success the instruction runs on m->ptr, then
- * vcpu_unmap() commits. Within one page of RAM the pointer is the guest's memory itself, so LOCK forms are atomic; across pages and
- * for MMIO it is the bounce buffer. Both pages are checked before anything changes.
+ * @rw  OPND_R, OPND_W or both; a write-only operand is not read (MMIO). On success the instruction
+ * runs on m->ptr, then vcpu_unmap() commits. Within one page of RAM the pointer is the guest's
+ * memory itself, so LOCK forms are atomic; across pages and for MMIO it is the bounce buffer. Both
+ * pages are checked before anything changes.
  */
 static inline int vcpu_map(struct vcpu *v, gva_t gva, u32 bytes, u8 rw, struct access_map *m)
 {

@@ -1,5 +1,5 @@
-/* cpu/env.h - the one table through which processors reach the world (DESIGN section 2). The machine fills it.
- * Calls come from the vCPU's thread; the callee takes the bus lock itself. */
+/* cpu/env.h - the one table through which processors reach the world (DESIGN section 2). The
+ * machine fills it. Calls come from the vCPU's thread; the callee takes the bus lock itself. */
 #ifndef CPU_ENV_H
 #define CPU_ENV_H
 #include "base/types.h"
@@ -22,7 +22,8 @@ struct cpu_env {
     bool (*apic_msr_write)(void *ctx, struct vcpu *v, u32 msr, u64 val);
     /* v->tsc_offset changed: armed TSC deadlines move. */
     void (*tsc_changed)(void *ctx, struct vcpu *v);
-    /* Virtual time (base/clk): nanoseconds since power-on, and the wall clock in ns since 1970 UTC. */
+    /* Virtual time (base/clk): nanoseconds since power-on, and the wall clock in ns since 1970 UTC.
+     */
     u64 (*clock_ns)(void *ctx);
     u64 (*wall_ns)(void *ctx);
     /* Host entropy for RDRAND and RDSEED. */

@@ -1,11 +1,12 @@
-/* cpu/seg.h - segmentation: effective to linear addresses, descriptor loads, far transfers' common parts.
- * Spec: SDM vol. 3A chapters 3 and 5. */
+/* cpu/seg.h - segmentation: effective to linear addresses, descriptor loads, far transfers' common
+ * parts. Spec: SDM vol. 3A chapters 3 and 5. */
 #ifndef CPU_SEG_H
 #define CPU_SEG_H
 #include "cpu/access.h"
 #include "cpu/vcpu.h"
 
-/* Slow checks: limits, expand-down, types, canonical form. Returns 0 and *lin, or X_FAULT (#SS for SS, else #GP, error 0). */
+/* Slow checks: limits, expand-down, types, canonical form. Returns 0 and *lin, or X_FAULT (#SS for
+ * SS, else #GP, error 0). */
 int seg_linear_slow(struct vcpu *v, u8 seg, u64 off, u32 bytes, u8 rw, gva_t *lin);
 
 static inline bool is_canonical(const struct vcpu *v, u64 a)
@@ -18,7 +19,8 @@ static inline int seg_linear(struct vcpu *v, u8 seg, u64 off, u32 bytes, u8 rw, 
 {
     if (likely(v->mode == ISA_64)) {
         u64 a = seg >= FS ? off + v->seg[seg].base : off;
-        /* lower half fast; everything else through the slow check (upper half is common too: test the sign run) */
+        /* lower half fast; everything else through the slow check (upper half is common too: test
+         * the sign run) */
         if (likely((u64)(((s64)a >> 47) + 1) <= 1 && (a & ~PAGE_MASK) + bytes <= PAGE_BYTES)) {
             *lin = a;
             return 0;
@@ -26,7 +28,8 @@ static inline int seg_linear(struct vcpu *v, u8 seg, u64 off, u32 bytes, u8 rw, 
     }
     return seg_linear_slow(v, seg, off, bytes, rw, lin);
 }
-/* Effective address of the instruction's memory operand, truncated to its address size. @v->rip is the instruction's. */
+/* Effective address of the instruction's memory operand, truncated to its address size. @v->rip is
+ * the instruction's. */
 static inline u64 insn_ea(const struct vcpu *v, const struct insn *i)
 {
     u64 a = (u64)i->disp;
@@ -41,17 +44,20 @@ static inline int insn_linear(struct vcpu *v, const struct insn *i, gva_t *lin)
     return seg_linear(v, i->seg, insn_ea(v, i), i->mem_bytes, i->mem_rw, lin);
 }
 
-/** seg_load - MOV/POP/LxS to a data or stack segment register, every check of SDM vol. 2B MOV. Returns 0 or X_FAULT. */
+/** seg_load - MOV/POP/LxS to a data or stack segment register, every check of SDM vol. 2B MOV.
+ * Returns 0 or X_FAULT. */
 int seg_load(struct vcpu *v, enum seg_id seg, u16 sel);
 /** seg_set_real - real-mode / virtual-8086 load: base = sel << 4. */
 void seg_set_real(struct vcpu *v, enum seg_id seg, u16 sel);
-/** seg_read_desc - the 8 bytes (16 for system descriptors in long mode: @wide) of @sel. #GP(sel) or @vec(sel) outside the table. */
+/** seg_read_desc - the 8 bytes (16 for system descriptors in long mode: @wide) of @sel. #GP(sel) or
+ * @vec(sel) outside the table. */
 int seg_read_desc(struct vcpu *v, u16 sel, u8 vec, u64 desc[2], bool wide);
 /** seg_from_desc - hidden part from descriptor bytes. */
 void seg_from_desc(struct seg *s, u16 sel, u64 desc);
 /** seg_set_rip - near transfer target check: limit (#GP) or canonical (#GP), then RIP. */
 int seg_set_rip(struct vcpu *v, u64 rip);
-/* Stack access at the current SS/stack size: push and pop of @bytes; RSP changes only on success. */
+/* Stack access at the current SS/stack size: push and pop of @bytes; RSP changes only on success.
+ */
 int stack_push(struct vcpu *v, u64 val, u32 bytes);
 int stack_pop(struct vcpu *v, u64 *val, u32 bytes);
 int stack_peek(struct vcpu *v, u64 depth_bytes, u64 *val, u32 bytes);

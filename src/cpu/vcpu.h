@@ -1,6 +1,7 @@
 /* cpu/vcpu.h - the architectural state of one virtual processor, shared by every engine.
- * Owner: the vCPU's thread. Other threads touch only `attention`, `intr_line` and `posted`, then call the engine's kick.
- * Everything an engine keeps elsewhere while running (host registers, caches) is back here when its run() returns. */
+ * Owner: the vCPU's thread. Other threads touch only `attention`, `intr_line` and `posted`, then
+ * call the engine's kick. Everything an engine keeps elsewhere while running (host registers,
+ * caches) is back here when its run() returns. */
 #ifndef CPU_VCPU_H
 #define CPU_VCPU_H
 #include <stdatomic.h>
@@ -16,8 +17,9 @@ struct cpu_env;
 struct cpu_model;
 struct vcpu_mmu_ops;
 
-/* Segment register with its hidden part. attr: descriptor bits as in the VMCS access rights: type 3:0, S 4, DPL 6:5, P 7,
- * AVL 12, L 13, D/B 14, G 15; SEG_NULL 16 = unusable (a null selector was loaded). limit in bytes, already scaled. */
+/* Segment register with its hidden part. attr: descriptor bits as in the VMCS access rights: type
+ * 3:0, S 4, DPL 6:5, P 7, AVL 12, L 13, D/B 14, G 15; SEG_NULL 16 = unusable (a null selector was
+ * loaded). limit in bytes, already scaled. */
 struct seg {
     u64 base;
     u32 limit;
@@ -29,7 +31,8 @@ struct dtable { /* GDTR, IDTR */
     u16 limit;
 };
 
-/* x87, MMX and SSE control state in the 64-bit FXSAVE image (SDM vol. 1 table 10-2); its XMM part is unused. */
+/* x87, MMX and SSE control state in the 64-bit FXSAVE image (SDM vol. 1 table 10-2); its XMM part
+ * is unused. */
 struct fxsave {
     u16 fcw, fsw;
     u8 ftw, rsvd; /* abridged tag word: bit = 1 valid */
@@ -52,20 +55,23 @@ struct event {
     u64 payload; /* CR2 for #PF, DR6 bits for #DB: committed at delivery */
 };
 
-/* Fast translations: one direct-mapped array per kind of access (DESIGN section 4). tag = page address | context, see mmu. */
+/* Fast translations: one direct-mapped array per kind of access (DESIGN section 4). tag = page
+ * address | context, see mmu. */
 enum access { ACC_READ, ACC_WRITE, ACC_EXEC, ACC_KINDS };
 enum { TLB_ENTRIES = 1024 };
 struct tlb_entry {
-    u64 tag;     /* gva page | tlb context; TLB_EMPTY when unused */
-    u64 addend;  /* host address minus gva                        */
+    u64 tag;    /* gva page | tlb context; TLB_EMPTY when unused */
+    u64 addend; /* host address minus gva                        */
 };
 #define TLB_EMPTY (~0ull)
 struct tlb {
     struct tlb_entry e[ACC_KINDS][TLB_ENTRIES];
-    u64 ctx; /* low 12 bits of tags now: address space and privilege; kept current by vcpu_mode_changed() */
+    u64 ctx; /* low 12 bits of tags now: address space and privilege; kept current by
+                vcpu_mode_changed() */
 };
 
-/* Bits other threads (or the vCPU itself) set to have the engine leave its inner loop at the next instruction boundary. */
+/* Bits other threads (or the vCPU itself) set to have the engine leave its inner loop at the next
+ * instruction boundary. */
 enum attention {
     ATT_KICK = 1 << 0,  /* look at intr_line and posted       */
     ATT_FLUSH = 1 << 1, /* another vCPU asks for a TLB flush  */
@@ -74,11 +80,27 @@ enum attention {
     ATT_STEP = 1 << 4,  /* TF, debug registers or an interrupt shadow: one instruction at a time */
 };
 /* Requests from other threads, kept until the machine's vCPU loop or the engine takes them. */
-enum posted { POST_NMI = 1 << 0, POST_INIT = 1 << 1, POST_SIPI = 1 << 2, POST_MASK_VECTOR = 0xFF00 };
+enum posted {
+    POST_NMI = 1 << 0,
+    POST_INIT = 1 << 1,
+    POST_SIPI = 1 << 2,
+    POST_MASK_VECTOR = 0xFF00
+};
 enum shadow { SHADOW_STI = 1 << 0, SHADOW_MOVSS = 1 << 1 };
 enum run_state { VCPU_RUNNING, VCPU_HALTED, VCPU_WAIT_SIPI, VCPU_SHUTDOWN };
 
+/* Words an engine's generated code reaches through its pointer to struct vcpu; meaningless between runs. */
+struct engine_words {
+    u64 code_base;  /* linear address of the page being executed */
+    u64 table;      /* translation table in use                  */
+    u64 host_rsp;
+    u64 exit_arg, exit_site;
+    u64 save[4];    /* for registers borrowed inside one sequence */
+    u64 jump_cache, jump_mask;
+};
+
 struct vcpu {
+    struct engine_words eng;
     /* general registers */
     u64 gpr[GPRS];
     u64 rip; /* of the instruction being executed or the next one */
@@ -91,7 +113,8 @@ struct vcpu {
     u8 shadow; /* enum shadow: set by STI and MOV SS for one instruction */
     u8 run_state;
     bool nmi_masked;
-    bool flat; /* every data segment has base 0 and no limit worth checking (64-bit mode: always, but FS and GS bases) */
+    bool flat; /* every data segment has base 0 and no limit worth checking (64-bit mode: always,
+                  but FS and GS bases) */
     u8 fpu_fault[FPU_CLASSES]; /* 0 may run; 6 #UD; 7 #NM: kept by vcpu_mode_changed() */
 
     /* segments and tables */
@@ -128,13 +151,13 @@ struct vcpu {
     u64 tsc_khz;
     struct mem *mem;
     const struct cpu_env *env;
-    const struct cpu_model *model;   /* CPUID table      */
-    const struct vcpu_mmu_ops *mmu;  /* slow paths of access.h */
-    void *mmu_state;                 /* owned by mmu/    */
-    void *native_state;              /* owned by engine/common/native */
-    void *engine_state;              /* owned by the engine */
-    struct stats stats;              /* v->stats.insns++                          */
-    struct trace_ring trace;         /* TRACE(&v->trace, EXC, ...); mask 0 is off */
+    const struct cpu_model *model;  /* CPUID table      */
+    const struct vcpu_mmu_ops *mmu; /* slow paths of access.h */
+    void *mmu_state;                /* owned by mmu/    */
+    void *native_state;             /* owned by engine/common/native */
+    void *engine_state;             /* owned by the engine */
+    struct stats stats;             /* v->stats.insns++                          */
+    struct trace_ring trace;        /* TRACE(&v->trace, EXC, ...); mask 0 is off */
 };
 
 /** vcpu_init - power-on state and surroundings; @v is zeroed first. */
@@ -146,12 +169,14 @@ struct vcpu_cfg {
     const struct cpu_model *model;
 };
 void vcpu_init(struct vcpu *v, const struct vcpu_cfg *cfg);
-/** vcpu_reset - RESET (SDM vol. 3A table 9-1): real mode at F000:FFF0. @init: INIT keeps x87/SSE, MSRs and CR0.CD/NW. */
+/** vcpu_reset - RESET (SDM vol. 3A table 9-1): real mode at F000:FFF0. @init: INIT keeps x87/SSE,
+ * MSRs and CR0.CD/NW. */
 void vcpu_reset(struct vcpu *v, bool init);
 /** vcpu_start_sipi - leave wait-for-SIPI at @vector << 12 in real mode. */
 void vcpu_start_sipi(struct vcpu *v, u8 vector);
-/** vcpu_mode_changed - recompute cpl-, segment- and control-register-derived fields (mode, flat, fpu_fault, tlb.ctx).
- * Call after any change of CS, SS, CPL, CR0, CR3, CR4, EFER, XCR0, RFLAGS.AC/VM. */
+/** vcpu_mode_changed - recompute cpl-, segment- and control-register-derived fields (mode, flat,
+ * fpu_fault, tlb.ctx). Call after any change of CS, SS, CPL, CR0, CR3, CR4, EFER, XCR0,
+ * RFLAGS.AC/VM. */
 void vcpu_mode_changed(struct vcpu *v);
 /** vcpu_raise - record a fault with an error code / without one; returns X_FAULT. */
 enum x_result vcpu_raise(struct vcpu *v, u8 vector);
@@ -167,7 +192,8 @@ static inline bool vcpu_is_protected(const struct vcpu *v)
 {
     return (v->cr0 & CR0_PE) && !(v->rflags & RFLAGS_VM);
 }
-/* RIP after @i: 64 bits, or EIP. (IP in 16-bit code is not wrapped by sequential execution; the limit check faults.) */
+/* RIP after @i: 64 bits, or EIP. (IP in 16-bit code is not wrapped by sequential execution; the
+ * limit check faults.) */
 static inline u64 vcpu_next_rip(const struct vcpu *v, const struct insn *i)
 {
     u64 rip = v->rip + i->len;

@@ -4,10 +4,24 @@
 #include "base/types.h"
 
 enum rflags_bit {
-    RFLAGS_CF = 1 << 0, RFLAGS_FIXED = 1 << 1, RFLAGS_PF = 1 << 2, RFLAGS_AF = 1 << 4, RFLAGS_ZF = 1 << 6,
-    RFLAGS_SF = 1 << 7, RFLAGS_TF = 1 << 8, RFLAGS_IF = 1 << 9, RFLAGS_DF = 1 << 10, RFLAGS_OF = 1 << 11,
-    RFLAGS_IOPL = 3 << 12, RFLAGS_NT = 1 << 14, RFLAGS_RF = 1 << 16, RFLAGS_VM = 1 << 17, RFLAGS_AC = 1 << 18,
-    RFLAGS_VIF = 1 << 19, RFLAGS_VIP = 1 << 20, RFLAGS_ID = 1 << 21,
+    RFLAGS_CF = 1 << 0,
+    RFLAGS_FIXED = 1 << 1,
+    RFLAGS_PF = 1 << 2,
+    RFLAGS_AF = 1 << 4,
+    RFLAGS_ZF = 1 << 6,
+    RFLAGS_SF = 1 << 7,
+    RFLAGS_TF = 1 << 8,
+    RFLAGS_IF = 1 << 9,
+    RFLAGS_DF = 1 << 10,
+    RFLAGS_OF = 1 << 11,
+    RFLAGS_IOPL = 3 << 12,
+    RFLAGS_NT = 1 << 14,
+    RFLAGS_RF = 1 << 16,
+    RFLAGS_VM = 1 << 17,
+    RFLAGS_AC = 1 << 18,
+    RFLAGS_VIF = 1 << 19,
+    RFLAGS_VIP = 1 << 20,
+    RFLAGS_ID = 1 << 21,
 };
 #define RFLAGS_ARITH (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
 
@@ -57,19 +71,55 @@ enum rflags_bit {
 #define XCR0_AVX512 (BIT(5) | BIT(6) | BIT(7))
 
 enum exception {
-    EXC_DE = 0, EXC_DB = 1, EXC_NMI = 2, EXC_BP = 3, EXC_OF = 4, EXC_BR = 5, EXC_UD = 6, EXC_NM = 7, EXC_DF = 8,
-    EXC_TS = 10, EXC_NP = 11, EXC_SS = 12, EXC_GP = 13, EXC_PF = 14, EXC_MF = 16, EXC_AC = 17, EXC_MC = 18, EXC_XM = 19,
+    EXC_DE = 0,
+    EXC_DB = 1,
+    EXC_NMI = 2,
+    EXC_BP = 3,
+    EXC_OF = 4,
+    EXC_BR = 5,
+    EXC_UD = 6,
+    EXC_NM = 7,
+    EXC_DF = 8,
+    EXC_TS = 10,
+    EXC_NP = 11,
+    EXC_SS = 12,
+    EXC_GP = 13,
+    EXC_PF = 14,
+    EXC_MF = 16,
+    EXC_AC = 17,
+    EXC_MC = 18,
+    EXC_XM = 19,
 };
 /* #PF error code (SDM vol. 3A section 4.7) */
-enum pf_error { PF_P = 1 << 0, PF_W = 1 << 1, PF_U = 1 << 2, PF_RSVD = 1 << 3, PF_I = 1 << 4, PF_PK = 1 << 5 };
+enum pf_error {
+    PF_P = 1 << 0,
+    PF_W = 1 << 1,
+    PF_U = 1 << 2,
+    PF_RSVD = 1 << 3,
+    PF_I = 1 << 4,
+    PF_PK = 1 << 5
+};
 /* selector error code (section 6.13) */
 enum sel_error { SEL_EXT = 1 << 0, SEL_IDT = 1 << 1, SEL_TI = 1 << 2 };
 
 /* struct seg attr */
 enum seg_attr {
-    SEG_TYPE = 0xF, SEG_A = 1 << 0, SEG_W = 1 << 1, SEG_R = 1 << 1, SEG_E = 1 << 2, SEG_C = 1 << 2, SEG_CODE = 1 << 3,
-    SEG_S = 1 << 4, SEG_DPL = 3 << 5, SEG_DPL_SHIFT = 5, SEG_P = 1 << 7, SEG_AVL = 1 << 12, SEG_L = 1 << 13,
-    SEG_DB = 1 << 14, SEG_G = 1 << 15, SEG_NULL = 1 << 16,
+    SEG_TYPE = 0xF,
+    SEG_A = 1 << 0,
+    SEG_W = 1 << 1,
+    SEG_R = 1 << 1,
+    SEG_E = 1 << 2,
+    SEG_C = 1 << 2,
+    SEG_CODE = 1 << 3,
+    SEG_S = 1 << 4,
+    SEG_DPL = 3 << 5,
+    SEG_DPL_SHIFT = 5,
+    SEG_P = 1 << 7,
+    SEG_AVL = 1 << 12,
+    SEG_L = 1 << 13,
+    SEG_DB = 1 << 14,
+    SEG_G = 1 << 15,
+    SEG_NULL = 1 << 16,
 };
 /* DR6, DR7 */
 #define DR6_BS BIT(14)

@@ -83,7 +83,7 @@ void loop_destroy(struct loop *l)
 void loop_run(struct loop *l) { uv_run(&l->uv, UV_RUN_DEFAULT); }
 void loop_stop(struct loop *l) { uv_async_send(&l->stop); }
 
-/* ---- descriptors ------------------------------------------------------------------------------ */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 static void on_poll(uv_poll_t *p, int status, int events)
 {
@@ -123,7 +123,7 @@ void loop_fd_remove(struct loop_fd *f)
     if (f) uv_close((uv_handle_t *)&f->poll, free_handle);
 }
 
-/* ---- timers ----------------------------------------------------------------------------------- */
+/* ---- timers ---------------------------------------------------------------------------------- */
 
 static void on_timer(void *ctx, int revents)
 {
@@ -170,7 +170,7 @@ void loop_timer_set(struct loop_timer *t, u64 delay_ns)
     timerfd_settime(t->fd, 0, &spec, NULL);
 }
 
-/* ---- wake-ups and signals --------------------------------------------------------------------- */
+/* ---- wake-ups and signals -------------------------------------------------------------------- */
 
 static void on_wake(uv_async_t *a)
 {

@@ -169,8 +169,8 @@ static void set_operands(struct insn *out, const struct zinsn *z)
     }
 }
 
-/* A SIB byte with base 5 and mod 0 means no base and 32 bits of displacement, whatever REX.B says. Zydis 4.0.0 reports R13D and no
- * displacement when REX.B and the address-size prefix meet. */
+/* A SIB byte with base 5 and mod 0 means no base and 32 bits of displacement, whatever REX.B says.
+ * Zydis 4.0.0 reports R13D and no displacement when REX.B and the address-size prefix meet. */
 static void set_absolute(struct insn *out, const ZydisDecodedInstruction *d)
 {
     if (!d->raw.sib.offset || d->raw.modrm.mod || d->raw.sib.base != 5) return;

@@ -39,7 +39,8 @@ static int check(const struct ring3_config *c, struct err *e)
         return err_set(e, E_INVAL, "%u CPUs: must be 1 to %d", c->cpus, VCPUS_MAX);
     if (c->memory_bytes < MEM_BYTES_MIN || c->memory_bytes > MEM_BYTES_MAX)
         return err_set(e, E_INVAL, "%llu bytes of memory: must be %llu MiB to %llu GiB",
-                       (unsigned long long)c->memory_bytes, (unsigned long long)(MEM_BYTES_MIN >> 20),
+                       (unsigned long long)c->memory_bytes,
+                       (unsigned long long)(MEM_BYTES_MIN >> 20),
                        (unsigned long long)(MEM_BYTES_MAX >> 30));
     if (c->memory_bytes % PAGE_BYTES)
         return err_set(e, E_INVAL, "%llu bytes of memory: not a multiple of 4096",

@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "machine/machine.h"
 
-/* ---- waking ----------------------------------------------------------------------------------- */
+/* ---- waking ---------------------------------------------------------------------------------- */
 
 void cpu_kick(struct cpu_slot *c)
 {
@@ -49,7 +49,7 @@ void cpus_park(struct machine *m)
 
 void cpus_resume(struct machine *m) { cpus_ask(m, WANT_RUN); }
 
-/* ---- the thread ------------------------------------------------------------------------------- */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 /* INIT and SIPI, in that order. */
 static void take_posted(struct vcpu *v)
@@ -136,15 +136,15 @@ static void *cpu_thread(void *arg)
     return NULL;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static int cpu_create(struct machine *m, u32 id, struct err *e)
 {
     struct cpu_slot *c = aligned_alloc(64, align_up(sizeof *c, 64));
     if (!c) return err_set(e, E_NOMEM, "CPU %u", id);
     *c = (struct cpu_slot){.m = m, .parked = false};
-    struct vcpu_cfg cfg = {.id = id, .tsc_khz = m->model.tsc_khz, .mem = &m->mem, .env = &m->env,
-                           .model = &m->model};
+    struct vcpu_cfg cfg = {
+        .id = id, .tsc_khz = m->model.tsc_khz, .mem = &m->mem, .env = &m->env, .model = &m->model};
     vcpu_init(&c->v, &cfg);
     pthread_cond_init(&c->wake, NULL);
     m->cpu[id] = c;

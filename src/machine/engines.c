@@ -11,7 +11,10 @@ static const struct engine *const engines[] = {
 #undef ENGINE
 };
 
-const char *ring3_engine_name(uint32_t i) { return i < ARRAY_LEN(engines) ? engines[i]->name : NULL; }
+const char *ring3_engine_name(uint32_t i)
+{
+    return i < ARRAY_LEN(engines) ? engines[i]->name : NULL;
+}
 
 static const struct engine *find(const char *name)
 {

@@ -1,4 +1,5 @@
-/* env.c - how the processors reach the machine (cpu_env) and how local APICs reach the processors (intr_cpu_ops). */
+/* env.c - how the processors reach the machine (cpu_env) and how local APICs reach the processors
+ * (intr_cpu_ops). */
 #include <sys/random.h>
 
 #include "machine/machine.h"
@@ -105,7 +106,8 @@ static u64 env_random(void *ctx)
 {
     u64 r = 0;
     (void)ctx;
-    while (getrandom(&r, sizeof r, 0) != (ssize_t)sizeof r) {}
+    while (getrandom(&r, sizeof r, 0) != (ssize_t)sizeof r) {
+    }
     return r;
 }
 
@@ -140,7 +142,7 @@ void env_init(struct machine *m)
     };
 }
 
-/* ---- local APIC to processor ------------------------------------------------------------------ */
+/* ---- local APIC to processor ----------------------------------------------------------------- */
 
 static void intr(void *ctx, u32 cpu, bool pending)
 {

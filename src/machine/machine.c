@@ -5,7 +5,9 @@
 #include "boot/e820.h"
 #include "machine/machine.h"
 
-enum { TSC_KHZ = 2000000 }; /* what RDTSC counts, whatever the host: a round figure every clock source divides well */
+enum {
+    TSC_KHZ = 2000000
+}; /* what RDTSC counts, whatever the host: a round figure every clock source divides well */
 
 static int create_parts(struct machine *m, struct err *e)
 {

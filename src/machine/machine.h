@@ -1,7 +1,9 @@
-/* machine/machine.h - one virtual machine: everything wired together (DESIGN section 1). Private to machine/.
+/* machine/machine.h - one virtual machine: everything wired together (DESIGN section 1). Private to
+ * machine/.
  *
- * Threads: the loop thread (the caller of ring3_run) runs timers, streams and life-cycle changes; each vCPU has its own.
- * Locks, outermost first: the bus lock (devices), run_lock (life cycle and sleeping vCPUs), deadline_lock. */
+ * Threads: the loop thread (the caller of ring3_run) runs timers, streams and life-cycle changes;
+ * each vCPU has its own. Locks, outermost first: the bus lock (devices), run_lock (life cycle and
+ * sleeping vCPUs), deadline_lock. */
 #ifndef MACHINE_MACHINE_H
 #define MACHINE_MACHINE_H
 #include <pthread.h>
@@ -74,10 +76,10 @@ struct machine {
 
     pthread_mutex_t run_lock;
     pthread_cond_t parked_cond;
-    enum machine_want want; /* under run_lock */
+    enum machine_want want;             /* under run_lock */
     bool reset_wanted, ended, panicked; /* under run_lock */
-    struct ring3_result result; /* first end wins; under run_lock */
-    _Atomic bool stop_wanted;   /* ring3_stop: may come from a signal handler */
+    struct ring3_result result;         /* first end wins; under run_lock */
+    _Atomic bool stop_wanted;           /* ring3_stop: may come from a signal handler */
 };
 
 /* config.c */
@@ -98,8 +100,8 @@ int cpus_create(struct machine *m, struct err *e) MUST_USE;
 void cpus_destroy(struct machine *m);
 int cpus_start(struct machine *m, struct err *e) MUST_USE;
 void cpus_join(struct machine *m);
-void cpus_park(struct machine *m);   /* ask all to stop at a boundary and wait for it; loop thread */
-void cpus_resume(struct machine *m); /* loop thread */
+void cpus_park(struct machine *m); /* ask all to stop at a boundary and wait for it; loop thread */
+void cpus_resume(struct machine *m);                      /* loop thread */
 void cpus_ask(struct machine *m, enum machine_want want); /* from any thread, without waiting */
 void cpu_kick(struct cpu_slot *c);
 /* serial.c */
@@ -108,6 +110,7 @@ void serial_close(struct serial *s);
 /* run.c */
 extern const struct dev_host_ops machine_host_ops;
 int machine_loop_setup(struct machine *m, struct err *e) MUST_USE;
-void machine_end(struct machine *m, enum ring3_end end, int status, const char *fmt, ...) PRINTF_LIKE(4, 5);
+void machine_end(struct machine *m, enum ring3_end end, int status, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
 void machine_deadline_moved(void *machine); /* clk_wake_fn */
 #endif

@@ -1,7 +1,8 @@
 /* pc.c - machine `pc`: its devices, and which wire goes where (DESIGN section 9).
  *
  *   device --irq_line--> gsi[n] --+--> 8259A input n --INTR--> LINT0 of every local APIC
- *                                 +--> I/O APIC input n (GSI 0 goes to input 2, as on every PC) --> local APICs */
+ *                                 +--> I/O APIC input n (GSI 0 goes to input 2, as on every PC) -->
+ * local APICs */
 #include <stdio.h>
 
 #include "boot/e820.h"
@@ -34,9 +35,8 @@ static struct dev *add(struct machine *m, const struct dev_class *cls, const cha
 
 static int add_lapics(struct machine *m, struct err *e)
 {
-    m->lapics = (struct lapic_set){.clk = &m->clk,
-                                   .cpu = {.ops = &cpus_intr_ops, .ctx = m},
-                                   .tsc_khz = (u32)m->model.tsc_khz};
+    m->lapics = (struct lapic_set){
+        .clk = &m->clk, .cpu = {.ops = &cpus_intr_ops, .ctx = m}, .tsc_khz = (u32)m->model.tsc_khz};
     for (u32 i = 0; i < m->cfg.cpus; i++) {
         char name[DEV_NAME_BYTES];
         struct lapic_cfg cfg = {.set = &m->lapics, .cpu = i, .apic_id = i};
@@ -77,8 +77,11 @@ static int add_timers(struct machine *m, struct err *e)
         if (s->base < RAM_ABOVE_4G) below = s->base + s->bytes;
         else above += s->bytes;
     }
-    struct rtc_cfg rtc = {.clk = &m->clk, .irq = &m->gsi[IRQ_RTC], .ram_below_4g = below,
-                          .ram_above_4g = above, .cpus = m->cfg.cpus};
+    struct rtc_cfg rtc = {.clk = &m->clk,
+                          .irq = &m->gsi[IRQ_RTC],
+                          .ram_below_4g = below,
+                          .ram_above_4g = above,
+                          .cpus = m->cfg.cpus};
     if (!add(m, &rtc_class, "rtc", &rtc, e)) return e->code;
     struct acpi_pm_cfg pm = {.clk = &m->clk, .sci = &m->gsi[ACPI_SCI_GSI], .sci_en = true};
     return add(m, &acpi_pm_class, "acpi_pm", &pm, e) ? 0 : e->code;
@@ -96,7 +99,8 @@ static int add_pci(struct machine *m, struct err *e)
 
 static int add_ports(struct machine *m, struct err *e)
 {
-    struct uart_cfg uart = {.clk = &m->clk, .irq = &m->gsi[IRQ_COM1], .chardev = &m->serial.chardev};
+    struct uart_cfg uart = {
+        .clk = &m->clk, .irq = &m->gsi[IRQ_COM1], .chardev = &m->serial.chardev};
     struct dev *com1 = add(m, &uart_class, "uart0", &uart, e);
     if (!com1 || dev_attach(com1, 0, COM1_BASE, e) < 0) return e->code;
     if (!add(m, &sysctl_class, "sysctl", NULL, e)) return e->code;

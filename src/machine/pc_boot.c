@@ -1,4 +1,5 @@
-/* pc_boot.c - what power-on without firmware leaves behind: tables and the kernel in memory, CPU 0 at its entry. */
+/* pc_boot.c - what power-on without firmware leaves behind: tables and the kernel in memory, CPU 0
+ * at its entry. */
 #include "cpu/msr.h"
 #include "cpu/x86.h"
 #include "machine/machine.h"

@@ -5,7 +5,7 @@
 #include "dev/acpi_pm.h"
 #include "machine/machine.h"
 
-/* ---- time ------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 void machine_deadline_moved(void *machine)
 {
@@ -31,7 +31,7 @@ static void on_timeout(void *machine)
     machine_end(m, RING3_TIMEOUT, 0, "the time limit of %u s passed", m->cfg.timeout_s);
 }
 
-/* ---- ends ------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 void machine_end(struct machine *m, enum ring3_end end, int status, const char *fmt, ...)
 {
@@ -73,7 +73,8 @@ static void ask_poweroff(void *ctx, struct dev *d)
 static void ask_exit(void *ctx, struct dev *d, int status)
 {
     (void)d;
-    machine_end(ctx, RING3_DEBUG_EXIT, status, "the guest wrote %d to the debug-exit port", status >> 1);
+    machine_end(ctx, RING3_DEBUG_EXIT, status, "the guest wrote %d to the debug-exit port",
+                status >> 1);
     cpus_ask(ctx, WANT_PARK);
 }
 
@@ -108,7 +109,7 @@ static void on_request(void *machine)
     else if (want_reset) reset(m);
 }
 
-/* ---- public ----------------------------------------------------------------------------------- */
+/* ---- public ---------------------------------------------------------------------------------- */
 
 /* Handles of the loop that live as long as the machine. */
 int machine_loop_setup(struct machine *m, struct err *e)

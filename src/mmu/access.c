@@ -1,5 +1,6 @@
-/* access.c - slow paths of guest-virtual accesses: walks, faults, MMIO, page crossings, traced pages, watchpoints.
- * Every page of an access is checked before anything is changed, so a faulting instruction leaves memory as it was. */
+/* access.c - slow paths of guest-virtual accesses: walks, faults, MMIO, page crossings, traced
+ * pages, watchpoints. Every page of an access is checked before anything is changed, so a faulting
+ * instruction leaves memory as it was. */
 #include <string.h>
 
 #include "cpu/env.h"
@@ -15,7 +16,8 @@ struct place {
 
 static enum access kind_of(u8 rw) { return rw & OPND_W ? ACC_WRITE : ACC_READ; }
 
-/* Data breakpoints: note hits for the debug trap after this instruction (SDM vol. 3B section 17.2.4). */
+/* Data breakpoints: note hits for the debug trap after this instruction (SDM vol. 3B
+ * section 17.2.4). */
 static void note_watchpoints(struct vcpu *v, gva_t gva, u32 bytes, enum access kind)
 {
     static const u8 len_bytes[4] = {1, 2, 8, 4};
@@ -100,7 +102,8 @@ static gva_t next_gva(const struct vcpu *v, gva_t gva, u32 bytes)
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
-/* Find every page of [gva, gva+bytes): at most READ_PAGES_MAX per chunk. Returns pieces, or X_FAULT as -1. */
+/* Find every page of [gva, gva+bytes): at most READ_PAGES_MAX per chunk. Returns pieces, or X_FAULT
+ * as -1. */
 struct pieces {
     u32 count;
     u32 bytes[READ_PAGES_MAX];

@@ -1,13 +1,16 @@
-/* domain.c - coherence between the vCPUs of one machine: who may still write through a fast entry, and who holds decoded code.
+/* domain.c - coherence between the vCPUs of one machine: who may still write through a fast entry,
+ * and who holds decoded code.
  *
- * Protecting a page of code. An engine may decode bytes only when every later change to them will be noticed. So it marks the
- * lines it is going to read, sets the page's trace bit and has every vCPU drop its fast write entries for the page, waiting for those
- * that are in guest. A waiting vCPU serves requests made of itself meanwhile, so two may wait for each other without harm;
- * a vCPU outside the guest serves its requests when it enters.
+ * Protecting a page of code. An engine may decode bytes only when every later change to them will
+ * be noticed. So it marks the lines it is going to read, sets the page's trace bit and has every
+ * vCPU drop its fast write entries for the page, waiting for those that are in guest. A waiting
+ * vCPU serves requests made of itself meanwhile, so two may wait for each other without harm; a
+ * vCPU outside the guest serves its requests when it enters.
  *
- * Changing code. A write to a traced page goes the slow way: store, fence, look at the trace bits. If it touches a marked line the
- * page's marks and trace bit are taken off and every vCPU is told to forget what it decoded from the page; decoding it again
- * protects it again. Writes to other lines of such a page cost only the slow path, so data beside code causes no storm. */
+ * Changing code. A write to a traced page goes the slow way: store, fence, look at the trace bits.
+ * If it touches a marked line the page's marks and trace bit are taken off and every vCPU is told
+ * to forget what it decoded from the page; decoding it again protects it again. Writes to other
+ * lines of such a page cost only the slow path, so data beside code causes no storm. */
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +20,13 @@
 #include "cpu/engine.h"
 #include "mmu/mmu_internal.h"
 
-/* ---- requests --------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static void attract(struct mmu_state *m, u32 bits)
+{
+    vcpu_attention(m->v, bits);
+    if (m->v->kick) m->v->kick(m->v);
+}
 
 static void queue_protect(struct mmu_state *m, hva_t page)
 {
@@ -26,7 +35,7 @@ static void queue_protect(struct mmu_state *m, hva_t page)
     if (m->protect_count <= PROTECT_QUEUE) m->protect_count++;
     atomic_fetch_add(&m->asked, 1);
     pthread_mutex_unlock(&m->lock);
-    vcpu_attention(m->v, ATT_FLUSH);
+    attract(m, ATT_FLUSH);
 }
 
 static void queue_code(struct mmu_state *m, gpa_t start, gpa_t end)
@@ -35,7 +44,7 @@ static void queue_code(struct mmu_state *m, gpa_t start, gpa_t end)
     if (m->code_count < CODE_QUEUE) m->code[m->code_count] = (struct code_change){start, end};
     if (m->code_count <= CODE_QUEUE) m->code_count++;
     pthread_mutex_unlock(&m->lock);
-    vcpu_attention(m->v, ATT_CODE);
+    attract(m, ATT_CODE);
 }
 
 void mmu_service(struct vcpu *v)
@@ -80,7 +89,7 @@ void mmu_enter_guest(struct vcpu *v)
 
 void mmu_leave_guest(struct vcpu *v) { atomic_store(&mmu_of(v)->in_guest, false); }
 
-/* ---- the mem listener -------------------------------------------------------------------------- */
+/* ---- the mem listener ------------------------------------------------------------------------ */
 
 static struct mmu_state *member_of_this_thread(struct mmu_domain *d)
 {
@@ -173,7 +182,7 @@ void mmu_protect_code(struct vcpu *v, gpa_t gpa, u32 bytes)
     pthread_mutex_unlock(&d->protect_lock);
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 int mmu_domain_create(struct mmu_domain **out, struct mem *mem, struct err *e)
 {

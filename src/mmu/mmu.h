@@ -1,5 +1,5 @@
-/* mmu/mmu.h - guest paging: one walker for every mode, the software TLB behind cpu/access.h, and coherence between vCPUs.
- * Spec: SDM vol. 3A chapter 4. */
+/* mmu/mmu.h - guest paging: one walker for every mode, the software TLB behind cpu/access.h, and
+ * coherence between vCPUs. Spec: SDM vol. 3A chapter 4. */
 #ifndef MMU_MMU_H
 #define MMU_MMU_H
 #include "base/err.h"
@@ -9,19 +9,23 @@
 
 /* Outcome of a walk. */
 struct walk {
-    gpa_t gpa;      /* physical address of the byte                              */
-    u8 page_shift;  /* 12, 21, 22 or 30: size of the mapping                     */
-    bool writable;  /* a write would be allowed now and D is already set         */
-    bool user;      /* U/S at every level                                        */
-    bool exec;      /* not NX at any level                                       */
+    gpa_t gpa;     /* physical address of the byte                              */
+    u8 page_shift; /* 12, 21, 22 or 30: size of the mapping                     */
+    bool writable; /* a write would be allowed now and D is already set         */
+    bool user;     /* U/S at every level                                        */
+    bool exec;     /* not NX at any level                                       */
     bool global;
-    u32 error;      /* #PF error code when the walk returned X_FAULT             */
+    u32 error; /* #PF error code when the walk returned X_FAULT             */
 };
-enum walk_flags { WALK_SYS = 1 << 0 /* implicit supervisor access */, WALK_PEEK = 1 << 1 /* set no A/D bits */ };
+enum walk_flags {
+    WALK_SYS = 1 << 0 /* implicit supervisor access */,
+    WALK_PEEK = 1 << 1 /* set no A/D bits */
+};
 
 /**
- * mmu_walk - translate @gva for @kind at the current privilege. Sets A and D atomically unless WALK_PEEK.
- * Returns 0, or X_FAULT with only w->error filled (the caller raises #PF). Works with paging off too.
+ * mmu_walk - translate @gva for @kind at the current privilege. Sets A and D atomically unless
+ * WALK_PEEK. Returns 0, or X_FAULT with only w->error filled (the caller raises #PF). Works with
+ * paging off too.
  */
 int mmu_walk(struct vcpu *v, gva_t gva, enum access kind, u32 flags, struct walk *w);
 
@@ -32,26 +36,33 @@ void mmu_domain_destroy(struct mmu_domain *d);
 int mmu_init(struct vcpu *v, struct mmu_domain *d, struct err *e) MUST_USE;
 void mmu_fini(struct vcpu *v);
 
-/* A vCPU is "in guest" while it may use fast entries. Entering and leaving bracket the engine's run loop; while outside, other vCPUs
- * need not wait for it: its pending flushes are done at the next entry. */
+/* A vCPU is "in guest" while it may use fast entries. Entering and leaving bracket the engine's run
+ * loop; while outside, other vCPUs need not wait for it: its pending flushes are done at the next
+ * entry. */
 void mmu_enter_guest(struct vcpu *v);
 void mmu_leave_guest(struct vcpu *v);
-/** mmu_service - do what ATT_FLUSH asks and acknowledge. Called by the engine at an instruction boundary. */
+/** mmu_service - do what ATT_FLUSH asks and acknowledge. Called by the engine at an instruction
+ * boundary. */
 void mmu_service(struct vcpu *v);
 
 /**
- * mmu_fetch_page - host address of the page of code at linear @gva, its physical page, and X_FAULT with the exception raised
- * (instruction fetch #PF) otherwise. A fetch from a hole gives *page = NULL (the caller reads bytes through MMIO or raises #GP).
+ * mmu_fetch_page - host address of the page of code at linear @gva, its physical page, and X_FAULT
+ * with the exception raised (instruction fetch #PF) otherwise. A fetch from a hole gives *page =
+ * NULL (the caller reads bytes through MMIO or raises #GP).
  */
 int mmu_fetch_page(struct vcpu *v, gva_t gva, hva_t *page, gpa_t *page_gpa);
 /**
- * mmu_protect_code - from now on make writes to [gpa, gpa+bytes) (inside one page) visible to the code listeners, on every vCPU,
- * before returning. The bytes may be decoded after this call, not before. Cheap when already so.
+ * mmu_protect_code - from now on make writes to [gpa, gpa+bytes) (inside one page) visible to the
+ * code listeners, on every vCPU, before returning. The bytes may be decoded after this call, not
+ * before. Cheap when already so.
  */
 void mmu_protect_code(struct vcpu *v, gpa_t gpa, u32 bytes);
-/* Code listener: called on the writing vCPU's (or DMA) thread after bytes of a traced page changed; the engine of each vCPU gets
- * ATT_CODE and asks mmu_code_changed_take() at its next boundary. */
-struct code_change { gpa_t start, end; };
-/** mmu_code_changed_take - next range changed since the last call for @v; false when none. Overflow is reported as [0, ~0). */
+/* Code listener: called on the writing vCPU's (or DMA) thread after bytes of a traced page changed;
+ * the engine of each vCPU gets ATT_CODE and asks mmu_code_changed_take() at its next boundary. */
+struct code_change {
+    gpa_t start, end;
+};
+/** mmu_code_changed_take - next range changed since the last call for @v; false when none. Overflow
+ * is reported as [0, ~0). */
 bool mmu_code_changed_take(struct vcpu *v, struct code_change *c);
 #endif

@@ -1,4 +1,5 @@
-/* mmu_internal.h - what the files of mmu/ share: per-vCPU translation state and the coherence domain. */
+/* mmu_internal.h - what the files of mmu/ share: per-vCPU translation state and the coherence
+ * domain. */
 #ifndef MMU_MMU_INTERNAL_H
 #define MMU_MMU_INTERNAL_H
 #include <pthread.h>
@@ -52,7 +53,7 @@ struct mmu_state {
 
 struct mmu_domain {
     struct mem *mem;
-    pthread_mutex_t protect_lock;   /* one page at a time becomes protected */
+    pthread_mutex_t protect_lock; /* one page at a time becomes protected */
     _Atomic u32 protecting;
     _Atomic(struct mmu_state *) member[VCPUS_MAX];
     _Atomic u64 *code_lines; /* per page of each slot: which 64-byte lines hold decoded code */

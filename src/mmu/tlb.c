@@ -1,8 +1,9 @@
 /* tlb.c - the software TLB: tags, fills, and every kind of invalidation (SDM vol. 3A section 4.10).
  *
- * An entry's tag is page | address space number | privilege. A space is a CR3's PCID (or "the" space without PCIDs); flushing a
- * space gives it a fresh number instead of touching entries, so the arrays are swept only when numbers run out. An entry
- * exists only where the fast path is exactly right: plain RAM, permission for that privilege, A (and D for writes) already set, no
+ * An entry's tag is page | address space number | privilege. A space is a CR3's PCID (or "the"
+ * space without PCIDs); flushing a space gives it a fresh number instead of touching entries, so
+ * the arrays are swept only when numbers run out. An entry exists only where the fast path is
+ * exactly right: plain RAM, permission for that privilege, A (and D for writes) already set, no
  * write trace, no data breakpoint on the page. */
 #include <string.h>
 
@@ -94,7 +95,7 @@ u64 tlb_ctx(const struct vcpu *v, bool sys)
 
 void tlb_mode_changed(struct vcpu *v) { v->tlb.ctx = tlb_ctx(v, false); }
 
-/* ---- large pages: remember hashed regions that have them --------------------------------------- */
+/* ---- large pages: remember hashed regions that have them ------------------------------------- */
 
 static void region_mark(u64 *map, u64 region)
 {

@@ -1,7 +1,7 @@
 /* walk.c - the one page walker: no paging, 32-bit, PSE, PAE, 4- and 5-level (DESIGN section 4).
- * A walk first finds the leaf and checks every permission, then sets accessed and dirty bits with compare-and-swap; if an entry
- * changed under it, it starts over. Entries are read once each, as aligned words.
- * Spec: SDM vol. 3A sections 4.3-4.8. */
+ * A walk first finds the leaf and checks every permission, then sets accessed and dirty bits with
+ * compare-and-swap; if an entry changed under it, it starts over. Entries are read once each, as
+ * aligned words. Spec: SDM vol. 3A sections 4.3-4.8. */
 #include "mmu/mmu_internal.h"
 
 enum {
@@ -34,8 +34,7 @@ struct path {
 
 static struct shape shape_of(const struct vcpu *v)
 {
-    if (vcpu_is_long(v))
-        return (struct shape){v->cr4 & CR4_LA57 ? 5 : 4, 8, 9, true, true};
+    if (vcpu_is_long(v)) return (struct shape){v->cr4 & CR4_LA57 ? 5 : 4, 8, 9, true, true};
     if (v->cr4 & CR4_PAE) return (struct shape){3, 8, 9, true, false};
     return (struct shape){2, 4, 10, false, false};
 }
@@ -58,8 +57,8 @@ static u32 leaf_shift(const struct shape *s, u32 level)
 static u64 reserved_bits(const struct vcpu *v, const struct shape *s, u32 level, bool leaf)
 {
     if (!s->pae) return leaf && level == 1 ? BIT(21) : 0; /* PSE-36: bits 20:13 are address */
-    u64 r = s->longmode ? bits(~0ull, 51, GPA_BITS) << GPA_BITS
-                        : bits(~0ull, 62, GPA_BITS) << GPA_BITS;
+    u64 r =
+        s->longmode ? bits(~0ull, 51, GPA_BITS) << GPA_BITS : bits(~0ull, 62, GPA_BITS) << GPA_BITS;
     if (!(v->efer & EFER_NXE)) r |= PTE_NX;
     if (leaf && level) r |= (BIT(leaf_shift(s, level)) - 1) & ~(u64)0x1FFF; /* above PAT, bit 12 */
     if (level >= 3) r |= PTE_PS;
@@ -120,7 +119,8 @@ static gpa_t leaf_base(const struct shape *s, u32 level, u64 e)
     return base;
 }
 
-/* Follow the tables to the leaf, collecting rights. 0, or X_FAULT with the error bits in w->error. */
+/* Follow the tables to the leaf, collecting rights. 0, or X_FAULT with the error bits in w->error.
+ */
 static int descend(struct vcpu *v, const struct shape *s, gva_t gva, struct walk *w, struct path *p)
 {
     gpa_t table = s->pae ? v->cr3 & PTE_ADDR(52) : v->cr3 & 0xFFFFF000u;
@@ -157,8 +157,8 @@ static int descend(struct vcpu *v, const struct shape *s, gva_t gva, struct walk
 
 static void identity(gva_t gva, struct walk *w)
 {
-    *w = (struct walk){.gpa = gva, .page_shift = PAGE_SHIFT, .writable = true, .user = true,
-                       .exec = true};
+    *w = (struct walk){
+        .gpa = gva, .page_shift = PAGE_SHIFT, .writable = true, .user = true, .exec = true};
 }
 
 int mmu_walk(struct vcpu *v, gva_t gva, enum access kind, u32 flags, struct walk *w)

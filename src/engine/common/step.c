@@ -1,17 +1,19 @@
-/* step.c - see step.h. One instruction, precisely; clarity first. Spec: SDM vol. 3A sections 6.8-6.9, vol. 3B chapter 17. */
+/* step.c - see step.h. One instruction, precisely; clarity first. Spec: SDM vol. 3A
+ * sections 6.8-6.9, vol. 3B chapter 17. */
 #include "engine/common/step.h"
 
 #include <Zydis/Zydis.h>
 
 #include "cpu/exc.h"
 #include "cpu/insn_exec.h"
-#include "cpu/vcpu_mode.h"
 #include "cpu/seg.h"
+#include "cpu/vcpu_mode.h"
 #include "engine/common/native.h"
 #include "mmu/mmu.h"
 
-/* Bytes of code at linear @gva, at most 15, up to the first page that cannot be fetched. Returns how many; 0 with the fault raised
- * when not even the first byte is there; *second_fault tells that the fault is recorded for the second page. */
+/* Bytes of code at linear @gva, at most 15, up to the first page that cannot be fetched. Returns
+ * how many; 0 with the fault raised when not even the first byte is there; *second_fault tells that
+ * the fault is recorded for the second page. */
 static u32 fetch_bytes(struct vcpu *v, gva_t gva, u8 *buf, bool *second_fault)
 {
     u32 have = 0;
@@ -84,8 +86,8 @@ static u64 code_breakpoints(const struct vcpu *v)
     return hit;
 }
 
-/* TF as the trap after @i sees it: its value before the instruction, except that SYSCALL and SYSRET use the new one and INT
- * clears it. */
+/* TF as the trap after @i sees it: its value before the instruction, except that SYSCALL and SYSRET
+ * use the new one and INT clears it. */
 static bool single_step_due(const struct vcpu *v, const struct insn *i, bool tf_before)
 {
     switch (i->mnemonic) {
