@@ -37,10 +37,10 @@ struct vcpu_mmu_ops {
     /* INVLPG; INVPCID; CR3/CR0/CR4/EFER/PCID changes. */
     void (*invlpg)(struct vcpu *v, gva_t gva);
     int (*invpcid)(struct vcpu *v, u64 type, u64 pcid, gva_t gva);
-    void (*cr3_loaded)(struct vcpu *v,
-                       u64 new_cr3_operand); /* v->cr3 already set, bit 63 only in the operand */
-    void (*flush_all)(struct vcpu *v);       /* globals included */
-    void (*mode_changed)(struct vcpu *v);    /* recompute v->tlb.ctx */
+    /* v->cr3 is set already; bit 63 is in the operand only */
+    void (*cr3_loaded)(struct vcpu *v, u64 new_cr3_operand);
+    void (*flush_all)(struct vcpu *v);    /* globals included */
+    void (*mode_changed)(struct vcpu *v); /* recompute v->tlb.ctx */
     /* PAE: load and check the four PDPTEs; X_FAULT with #GP(0) on reserved bits. */
     int (*load_pdptes)(struct vcpu *v, u64 cr3);
 };
@@ -57,9 +57,8 @@ static inline hva_t tlb_find(const struct vcpu *v, gva_t gva, u32 bytes, enum ac
 /* Copy 1, 2, 4 or 8 bytes as one access each, other sizes anyhow. */
 static inline void access_copy(void *dst, const void *src, u32 bytes)
 {
-    __asm__(""
-            : "+r"(dst),
-              "+r"(src)); /* sizes are only known at run time: no bounds to reason about */
+    /* sizes are only known at run time: no bounds for the compiler to reason about */
+    __asm__("" : "+r"(dst), "+r"(src));
     switch (bytes) {
     case 1: *(u8 *)dst = *(const u8 *)src; break;
     case 2: memcpy(dst, src, 2); break;

@@ -70,7 +70,7 @@ typedef int msr_read_fn(struct vcpu *v, const struct msr_row *r, u32 addr, u64 *
 typedef int msr_write_fn(struct vcpu *v, const struct msr_row *r, u32 addr, u64 val);
 enum { REFUSED = 1, TRACE_REFUSED = 2 /* added to the traced write flag */ };
 enum { NONE = 0 };
-static_assert(offsetof(struct vcpu, eng) == NONE, "no register's field is at offset 0");
+static_assert(offsetof(struct vcpu, gpr) == NONE, "no register's field is at offset 0");
 
 static u64 *field(struct vcpu *v, const struct msr_row *r)
 {

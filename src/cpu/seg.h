@@ -56,8 +56,7 @@ int seg_read_desc(struct vcpu *v, u16 sel, u8 vec, u64 desc[2], bool wide);
 void seg_from_desc(struct seg *s, u16 sel, u64 desc);
 /** seg_set_rip - near transfer target check: limit (#GP) or canonical (#GP), then RIP. */
 int seg_set_rip(struct vcpu *v, u64 rip);
-/* Stack access at the current SS/stack size: push and pop of @bytes; RSP changes only on success.
- */
+/* Stack access at the current SS/stack size: push and pop @bytes; RSP changes on success only. */
 int stack_push(struct vcpu *v, u64 val, u32 bytes);
 int stack_pop(struct vcpu *v, u64 *val, u32 bytes);
 int stack_peek(struct vcpu *v, u64 depth_bytes, u64 *val, u32 bytes);

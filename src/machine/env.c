@@ -106,8 +106,7 @@ static u64 env_random(void *ctx)
 {
     u64 r = 0;
     (void)ctx;
-    while (getrandom(&r, sizeof r, 0) != (ssize_t)sizeof r) {
-    }
+    while (getrandom(&r, sizeof r, 0) != (ssize_t)sizeof r) continue;
     return r;
 }
 

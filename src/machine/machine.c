@@ -5,9 +5,8 @@
 #include "boot/e820.h"
 #include "machine/machine.h"
 
-enum {
-    TSC_KHZ = 2000000
-}; /* what RDTSC counts, whatever the host: a round figure every clock source divides well */
+/* What RDTSC counts, whatever the host: a round figure every clock source divides well. */
+enum { TSC_KHZ = 2000000 };
 
 static int create_parts(struct machine *m, struct err *e)
 {

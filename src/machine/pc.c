@@ -1,8 +1,8 @@
 /* pc.c - machine `pc`: its devices, and which wire goes where (DESIGN section 9).
  *
  *   device --irq_line--> gsi[n] --+--> 8259A input n --INTR--> LINT0 of every local APIC
- *                                 +--> I/O APIC input n (GSI 0 goes to input 2, as on every PC) -->
- * local APICs */
+ *                                 +--> I/O APIC input n (GSI 0: input 2, as on every PC) -> local
+ * APICs */
 #include <stdio.h>
 
 #include "boot/e820.h"

@@ -102,23 +102,30 @@ static gva_t next_gva(const struct vcpu *v, gva_t gva, u32 bytes)
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
-/* Find every page of [gva, gva+bytes): at most READ_PAGES_MAX per chunk. Returns pieces, or X_FAULT
- * as -1. */
+/* An access: which bytes, what for, and whether the processor makes it for itself. */
+struct span {
+    gva_t gva;
+    u32 bytes;
+    enum access kind;
+    bool sys;
+};
 struct pieces {
     u32 count;
     u32 bytes[READ_PAGES_MAX];
     struct place at[READ_PAGES_MAX];
 };
-static int pieces_find(struct vcpu *v, gva_t gva, u32 bytes, enum access kind, bool sys,
-                       struct pieces *ps)
+/* Find every page of @s, at most READ_PAGES_MAX. 0, or X_FAULT with the exception raised. */
+static int pieces_find(struct vcpu *v, const struct span *s, struct pieces *ps)
 {
+    gva_t gva = s->gva;
+    u32 bytes = s->bytes;
     ps->count = 0;
-    note_watchpoints(v, gva, bytes, kind);
+    note_watchpoints(v, gva, bytes, s->kind);
     while (bytes) {
         ASSERT(ps->count < READ_PAGES_MAX, "access of %u bytes at %#llx", bytes,
                (unsigned long long)gva);
         u32 n = (u32)min_u64(bytes, PAGE_BYTES - (gva & ~PAGE_MASK));
-        int rc = place_find(v, gva, kind, sys, &ps->at[ps->count]);
+        int rc = place_find(v, gva, s->kind, s->sys, &ps->at[ps->count]);
         if (rc) return rc;
         ps->bytes[ps->count++] = n;
         bytes -= n;
@@ -130,7 +137,7 @@ static int pieces_find(struct vcpu *v, gva_t gva, u32 bytes, enum access kind, b
 static int access_read(struct vcpu *v, gva_t gva, void *buf, u32 bytes, bool sys)
 {
     struct pieces ps;
-    int rc = pieces_find(v, gva, bytes, ACC_READ, sys, &ps);
+    int rc = pieces_find(v, &(struct span){gva, bytes, ACC_READ, sys}, &ps);
     if (rc) return rc;
     u8 *out = buf;
     for (u32 i = 0; i < ps.count; out += ps.bytes[i++]) piece_read(v, &ps.at[i], out, ps.bytes[i]);
@@ -140,7 +147,7 @@ static int access_read(struct vcpu *v, gva_t gva, void *buf, u32 bytes, bool sys
 static int access_write(struct vcpu *v, gva_t gva, const void *buf, u32 bytes, bool sys)
 {
     struct pieces ps;
-    int rc = pieces_find(v, gva, bytes, ACC_WRITE, sys, &ps);
+    int rc = pieces_find(v, &(struct span){gva, bytes, ACC_WRITE, sys}, &ps);
     if (rc) return rc;
     const u8 *in = buf;
     for (u32 i = 0; i < ps.count; in += ps.bytes[i++]) piece_write(v, &ps.at[i], in, ps.bytes[i]);
@@ -176,7 +183,7 @@ static int access_map(struct vcpu *v, gva_t gva, u32 bytes, u8 rw, struct access
 {
     ASSERT(bytes && bytes <= ACCESS_BYTES_MAX, "operand of %u bytes", bytes);
     struct pieces ps;
-    int rc = pieces_find(v, gva, bytes, kind_of(rw), false, &ps);
+    int rc = pieces_find(v, &(struct span){gva, bytes, kind_of(rw), false}, &ps);
     if (rc) return rc;
     m->kind = rw;
     m->bytes = (u16)bytes;

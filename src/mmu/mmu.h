@@ -18,8 +18,8 @@ struct walk {
     u32 error; /* #PF error code when the walk returned X_FAULT             */
 };
 enum walk_flags {
-    WALK_SYS = 1 << 0 /* implicit supervisor access */,
-    WALK_PEEK = 1 << 1 /* set no A/D bits */
+    WALK_SYS = 1 << 0,  /* implicit supervisor access */
+    WALK_PEEK = 1 << 1, /* set no A/D bits            */
 };
 
 /**

@@ -57,8 +57,7 @@ static u32 leaf_shift(const struct shape *s, u32 level)
 static u64 reserved_bits(const struct vcpu *v, const struct shape *s, u32 level, bool leaf)
 {
     if (!s->pae) return leaf && level == 1 ? BIT(21) : 0; /* PSE-36: bits 20:13 are address */
-    u64 r =
-        s->longmode ? bits(~0ull, 51, GPA_BITS) << GPA_BITS : bits(~0ull, 62, GPA_BITS) << GPA_BITS;
+    u64 r = bits(~0ull, s->longmode ? 51 : 62, GPA_BITS) << GPA_BITS;
     if (!(v->efer & EFER_NXE)) r |= PTE_NX;
     if (leaf && level) r |= (BIT(leaf_shift(s, level)) - 1) & ~(u64)0x1FFF; /* above PAT, bit 12 */
     if (level >= 3) r |= PTE_PS;
@@ -119,8 +118,7 @@ static gpa_t leaf_base(const struct shape *s, u32 level, u64 e)
     return base;
 }
 
-/* Follow the tables to the leaf, collecting rights. 0, or X_FAULT with the error bits in w->error.
- */
+/* Follow the tables to the leaf, collecting rights. 0, or X_FAULT with the bits in w->error. */
 static int descend(struct vcpu *v, const struct shape *s, gva_t gva, struct walk *w, struct path *p)
 {
     gpa_t table = s->pae ? v->cr3 & PTE_ADDR(52) : v->cr3 & 0xFFFFF000u;
