@@ -77,6 +77,7 @@ struct vcpu {
     void *mmu_state;                /* owned by mmu/    */
     void *native_state;             /* owned by engine/common/native */
     void *engine_state;             /* owned by the engine */
+    void (*kick)(struct vcpu *v);   /* the engine's; NULL: attention is enough */
     struct stats stats;             /* v->stats.insns++                          */
     struct trace_ring trace;        /* TRACE(&v->trace, EXC, ...); mask 0 is off */
 };
