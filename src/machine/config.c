@@ -4,11 +4,7 @@
 
 #include "machine/machine.h"
 
-#ifndef RING3_VERSION
-#define RING3_VERSION "0.1.0"
-#endif
-
-const char *ring3_version(void) { return RING3_VERSION; }
+const char *ring3_version(void) { return "0.1.0"; }
 const char *ring3_cpu_model_name(uint32_t i) { return cpu_model_name(i); }
 
 void ring3_config_init(struct ring3_config *cfg)
