@@ -80,7 +80,7 @@ static int deliver_long(struct vcpu *v, const struct event *ev, u64 ret_rip)
     if (!is_canonical(v, rsp)) return vcpu_raise_err(v, EXC_SS, 0);
     if (!is_canonical(v, t.rip)) return vcpu_raise_err(v, EXC_GP, 0);
     struct far_stack st = {.sp = rsp & ~15ull, .mask = ~0ull, .cpl = t.cpl, .long_mode = true};
-    if (far_push(v, &st, frame + skip, 6 - skip, 8, 0)) return X_FAULT;
+    if (far_push(v, &st, frame + skip, 6 - skip, 8)) return X_FAULT;
     bool inner = t.cpl < v->cpl;
     exc_enter(v, &g, &t);
     if (inner) seg_set_null(v, SS, t.cpl);

@@ -54,7 +54,7 @@ int exc_deliver_protected(struct vcpu *v, const struct event *ev, u64 ret_rip)
     else if (far_stack_tss(v, t.cpl, &st)) return X_FAULT;
     if (far_check_rip(v, &t.cs, t.rip)) return X_FAULT;
     u32 n = build_frame(v, ev, ret_rip, inner, frame), bytes = g.type & 8 ? 4 : 2;
-    if (far_push(v, &st, frame, n, bytes, inner ? st.ss.sel & 0xFFFC : 0)) return X_FAULT;
+    if (far_push(v, &st, frame, n, bytes)) return X_FAULT;
     exc_enter(v, &g, &t);
     if (inner) v->seg[SS] = st.ss;
     if (from_v86) null_data_segments(v);
@@ -75,7 +75,7 @@ static int enter_8086(struct vcpu *v, gva_t ivt_base, u8 vector, u64 flags, u64 
     if (vcpu_read_sys(v, gva, entry, sizeof entry)) return X_FAULT;
     if (entry[0] > v->seg[CS].limit) return vcpu_raise_err(v, EXC_GP, 0);
     far_stack_current(v, &st);
-    if (far_push(v, &st, frame, 3, 2, 0)) return X_FAULT;
+    if (far_push(v, &st, frame, 3, 2)) return X_FAULT;
     seg_set_real(v, CS, entry[1]);
     v->rip = entry[0];
     v->gpr[RSP] = st.sp;

@@ -1,5 +1,5 @@
 #include "cpu/far.h"
-#include "cpu/flat_test.h"
+#include "cpu/flat_tables_test.h"
 
 static struct event fault(u8 vector, bool has_error, u32 error)
 {
@@ -13,7 +13,7 @@ static void long_same_privilege(void **state)
     (void)state;
     struct flat *f = flat_long(0);
     struct vcpu *v = &f->v;
-    flat_gate(f, EXC_GP, S_CODE64, 0xFFFFFFFF80005000, 0xE, 0, 0);
+    flat_gate(f, EXC_GP, S_CODE64, 0xFFFFFFFF80005000, 0xE);
     v->gpr[RSP] = 0x8008;
     v->rflags = RFLAGS_FIXED | RFLAGS_IF | RFLAGS_TF | RFLAGS_ZF;
     v->shadow = SHADOW_STI;
@@ -45,7 +45,7 @@ static void long_from_user(void **state)
     (void)state;
     struct flat *f = flat_long(3);
     struct vcpu *v = &f->v;
-    flat_gate(f, 0x80, S_CODE64, 0x5000, 0xF, 3, 0);
+    flat_gate(f, 0x80, S_CODE64, 0x5000, 0xF | 3 << 5);
     v->rflags |= RFLAGS_IF;
     assert_int_equal(RUN(f, "\xCD\x80"), X_JUMP);
     assert_int_equal(v->cpl, 0);
@@ -63,7 +63,7 @@ static void long_from_user(void **state)
     assert_int_equal(v->gpr[RSP], 0x8000);
     assert_int_equal(v->seg[SS].sel, S_UDATA);
     /* a gate of DPL 0 is out of reach: #GP(vector * 8 + IDT), EXT clear */
-    flat_gate(f, 0x80, S_CODE64, 0x5000, 0xF, 0, 0);
+    flat_gate(f, 0x80, S_CODE64, 0x5000, 0xF);
     assert_int_equal(RUN(f, "\xCD\x80"), X_FAULT);
     assert_fault(f, EXC_GP, 0x80 * 8 + 2);
     assert_int_equal(v->rip, 0x4002);
@@ -74,7 +74,7 @@ static void long_ist(void **state)
 {
     (void)state;
     struct flat *f = flat_long(0);
-    flat_gate(f, EXC_NMI, S_CODE64, 0x5000, 0xE, 0, 1);
+    flat_gate(f, EXC_NMI, S_CODE64, 0x5000, 0xE | 1 << 8);
     atomic_store(&f->v.posted, POST_NMI);
     assert_true(exc_poll(&f->v));
     assert_int_equal(f->v.gpr[RSP], 0xA000 - 40);
@@ -112,13 +112,13 @@ static void long_checks(void **state)
     };
     for (u32 k = 0; k < ARRAY_LEN(t); k++) {
         struct flat *f = flat_long(0);
-        flat_gate(f, 0x40, t[k].sel, t[k].rip, t[k].type, 3, 0);
+        flat_gate(f, 0x40, t[k].sel, t[k].rip, t[k].type | 3 << 5);
         if (t[k].absent) f->mem[FLAT_IDT + 0x40 * 16 + 5] &= 0x7F;
         assert_int_equal(RUN(f, "\xCD\x40"), X_FAULT);
         assert_fault(f, t[k].vec, t[k].err);
         assert_int_equal(f->v.rip, 0x4000);
         /* delivered from outside, the handler of the fault sees EXT */
-        flat_gate(f, t[k].vec, S_CODE64, 0x6000, 0xE, 0, 0);
+        flat_gate(f, t[k].vec, S_CODE64, 0x6000, 0xE);
         f->v.rflags |= RFLAGS_IF;
         f->intr_vector = 0x40;
         atomic_store(&f->v.intr_line, true);
@@ -133,7 +133,7 @@ static void double_and_triple(void **state)
 {
     (void)state;
     struct flat *f = flat_long(0);
-    flat_gate(f, EXC_DF, S_CODE64, 0x7000, 0xE, 0, 1);
+    flat_gate(f, EXC_DF, S_CODE64, 0x7000, 0xE | 1 << 8);
     struct event ev = fault(EXC_GP, true, 8); /* no #GP gate: contributory twice */
     assert_int_equal(exc_deliver(&f->v, &ev), X_JUMP);
     assert_int_equal(f->v.rip, 0x7000);
@@ -142,8 +142,8 @@ static void double_and_triple(void **state)
     free(f);
 
     f = flat_long(0); /* benign first: the second is delivered on its own */
-    flat_gate(f, EXC_NP, S_CODE64, 0x7100, 0xE, 0, 0);
-    flat_gate(f, EXC_UD, S_CODE64, 0x5000, 0xE, 0, 0);
+    flat_gate(f, EXC_NP, S_CODE64, 0x7100, 0xE);
+    flat_gate(f, EXC_UD, S_CODE64, 0x5000, 0xE);
     f->mem[FLAT_IDT + EXC_UD * 16 + 5] &= 0x7F;
     ev = fault(EXC_UD, false, 0);
     assert_int_equal(exc_deliver(&f->v, &ev), X_JUMP);
@@ -152,8 +152,8 @@ static void double_and_triple(void **state)
     free(f);
 
     f = flat_long(0); /* #PF while delivering #PF: CR2 is the second's */
-    flat_gate(f, EXC_PF, S_CODE64, 0x5000, 0xE, 0, 0);
-    flat_gate(f, EXC_DF, S_CODE64, 0x7000, 0xE, 0, 1);
+    flat_gate(f, EXC_PF, S_CODE64, 0x5000, 0xE);
+    flat_gate(f, EXC_DF, S_CODE64, 0x7000, 0xE | 1 << 8);
     f->v.gpr[RSP] = 0xC800;
     f->fault_page = 0xC000;
     vcpu_raise_pf(&f->v, 0xDEAD000, PF_W);
@@ -174,8 +174,8 @@ static void page_fault_and_debug_payload(void **state)
 {
     (void)state;
     struct flat *f = flat_long(0);
-    flat_gate(f, EXC_PF, S_CODE64, 0x5000, 0xE, 0, 0);
-    flat_gate(f, EXC_DB, S_CODE64, 0x5100, 0xE, 0, 0);
+    flat_gate(f, EXC_PF, S_CODE64, 0x5000, 0xE);
+    flat_gate(f, EXC_DB, S_CODE64, 0x5100, 0xE);
     vcpu_raise_pf(&f->v, 0x123456, PF_W | PF_P);
     struct event ev = f->v.exc;
     assert_int_equal(exc_deliver(&f->v, &ev), X_JUMP);
@@ -198,7 +198,7 @@ static void interrupts_wait(void **state)
 {
     (void)state;
     struct flat *f = flat_long(0);
-    flat_gate(f, 0x31, S_CODE64, 0x5000, 0xE, 0, 0);
+    flat_gate(f, 0x31, S_CODE64, 0x5000, 0xE);
     f->intr_vector = 0x31;
     atomic_store(&f->v.intr_line, true);
     assert_false(exc_poll(&f->v)); /* IF clear */
@@ -220,7 +220,7 @@ static void protected_modes(void **state)
     (void)state;
     struct flat *f = flat_protected(3);
     struct vcpu *v = &f->v;
-    flat_gate(f, EXC_GP, S_CODE32, 0x5000, 0xE, 0, 0);
+    flat_gate(f, EXC_GP, S_CODE32, 0x5000, 0xE);
     v->rflags |= RFLAGS_IF;
     struct event ev = fault(EXC_GP, true, 0x50);
     assert_int_equal(exc_deliver(v, &ev), X_JUMP);
@@ -239,7 +239,7 @@ static void protected_modes(void **state)
     free(f);
 
     f = flat_protected(0); /* same privilege through a 16-bit gate */
-    flat_gate(f, 0x20, S_CODE32, 0x5000, 6, 0, 0);
+    flat_gate(f, 0x20, S_CODE32, 0x5000, 6);
     assert_int_equal(RUN(f, "\xCD\x20"), X_JUMP);
     assert_int_equal(f->v.gpr[RSP], 0x8000 - 6);
     static const u16 frame16[] = {0x4002, S_CODE32, RFLAGS_FIXED};
@@ -265,7 +265,7 @@ static void tss_stack_checks(void **state)
              {S_DATA1, EXC_TS, S_DATA1 & ~3}};
     for (u32 k = 0; k < ARRAY_LEN(t); k++) {
         struct flat *f = flat_protected(3);
-        flat_gate(f, 0x20, S_CODE32, 0x5000, 0xE, 3, 0);
+        flat_gate(f, 0x20, S_CODE32, 0x5000, 0xE | 3 << 5);
         flat_put(f, FLAT_TSS + 8, t[k].ss, 2);
         assert_int_equal(RUN(f, "\xCD\x20"), X_FAULT);
         assert_fault(f, t[k].vec, t[k].err);
@@ -273,7 +273,7 @@ static void tss_stack_checks(void **state)
         free(f);
     }
     struct flat *f = flat_protected(3);
-    flat_gate(f, 0x20, S_CODE32, 0x5000, 0xE, 3, 0);
+    flat_gate(f, 0x20, S_CODE32, 0x5000, 0xE | 3 << 5);
     f->v.tr.limit = 8;
     assert_int_equal(RUN(f, "\xCD\x20"), X_FAULT);
     assert_fault(f, EXC_TS, S_TSS);
@@ -302,7 +302,7 @@ static void v86_round_trip(void **state)
     (void)state;
     struct flat *f = flat_v86(3);
     struct vcpu *v = &f->v;
-    flat_gate(f, 0x21, S_CODE32, 0x5000, 0xE, 3, 0);
+    flat_gate(f, 0x21, S_CODE32, 0x5000, 0xE | 3 << 5);
     assert_int_equal(v->mode, ISA_16);
     assert_int_equal(RUN(f, "\xCD\x21"), X_JUMP);
     assert_int_equal(v->cpl, 0);
@@ -321,8 +321,8 @@ static void v86_round_trip(void **state)
     assert_int_equal(v->rip, 0x42);
     assert_int_equal(v->gpr[RSP], 0x80);
     assert_int_equal(v->rflags, frame[2]);
-    flat_gate(f, 0x21, S_CONF, 0x5000, 0xE, 3,
-              0); /* handler must be at privilege 0, non-conforming */
+    flat_gate(f, 0x21, S_CONF, 0x5000,
+              0xE | 3 << 5); /* handler must be at privilege 0, non-conforming */
     assert_int_equal(RUN(f, "\xCD\x21"), X_FAULT);
     assert_fault(f, EXC_GP, S_CONF);
     free(f);

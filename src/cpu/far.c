@@ -77,42 +77,41 @@ void far_stack_current(const struct vcpu *v, struct far_stack *st)
                              .long_mode = long_mode};
 }
 
-/* Linear address of [off, off+bytes) on @st; #SS(@err) when it is not all there. */
-static int stack_linear(struct vcpu *v, const struct far_stack *st, u64 off, u32 bytes, u32 err,
-                        gva_t *lin)
+/* Linear address of [off, off+bytes) on @st; #SS(st->err) when it is not all there. */
+static int stack_linear(struct vcpu *v, const struct far_stack *st, u64 off, u32 bytes, gva_t *lin)
 {
     bool ok;
     if (st->long_mode) ok = is_canonical(v, off) && is_canonical(v, off + bytes - 1);
     else ok = seg_in_limit(&st->ss, off, bytes);
-    if (!ok) return vcpu_raise_err(v, EXC_SS, err);
+    if (!ok) return vcpu_raise_err(v, EXC_SS, st->err);
     *lin = st->long_mode ? off : (u32)(st->ss.base + off);
     return 0;
 }
 
 static int write_slots(struct vcpu *v, const struct far_stack *st, const u64 *slot, u32 n,
-                       u32 bytes, u32 err)
+                       u32 bytes)
 {
     u8 buf[FAR_SLOTS_MAX * 4];
     gva_t lin;
     u64 sp = (st->sp - (u64)n * bytes) & st->mask;
     if (((st->sp - 1) & st->mask) >= sp) { /* in one piece */
-        if (stack_linear(v, st, sp, n * bytes, err, &lin)) return X_FAULT;
+        if (stack_linear(v, st, sp, n * bytes, &lin)) return X_FAULT;
         if (bytes == 8) return vcpu_write(v, lin, slot, n * bytes);
         for (u32 k = 0; k < n; k++) memcpy(buf + k * bytes, &slot[k], bytes);
         return vcpu_write(v, lin, buf, n * bytes);
     }
     for (u32 k = n; k-- > 0;) { /* SP wraps on the way: as separate pushes */
         u64 off = (sp + (u64)k * bytes) & st->mask;
-        if (stack_linear(v, st, off, bytes, err, &lin)) return X_FAULT;
+        if (stack_linear(v, st, off, bytes, &lin)) return X_FAULT;
         if (vcpu_write(v, lin, &slot[k], bytes)) return X_FAULT;
     }
     return 0;
 }
 
-int far_push(struct vcpu *v, struct far_stack *st, const u64 *slot, u32 n, u32 bytes, u32 err)
+int far_push(struct vcpu *v, struct far_stack *st, const u64 *slot, u32 n, u32 bytes)
 {
     u8 old = far_set_cpl(v, st->cpl);
-    int r = write_slots(v, st, slot, n, bytes, err);
+    int r = write_slots(v, st, slot, n, bytes);
     far_set_cpl(v, old);
     if (r == 0) st->sp = (st->sp & ~st->mask) | ((st->sp - (u64)n * bytes) & st->mask);
     return r;
@@ -134,6 +133,7 @@ int far_stack_tss(struct vcpu *v, u8 cpl, struct far_stack *st)
     if (seg_check_stack(v, sel, cpl, EXC_TS, &st->ss)) return X_FAULT;
     st->mask = st->ss.attr & SEG_DB ? 0xFFFFFFFF : 0xFFFF;
     st->cpl = cpl;
+    st->err = sel & 0xFFFC;
     st->long_mode = false;
     return 0;
 }

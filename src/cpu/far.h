@@ -85,13 +85,14 @@ struct far_stack {
     struct seg ss;
     u64 sp;   /* whole register; only the bits of mask move */
     u64 mask; /* 0xFFFF, 0xFFFFFFFF or all ones               */
+    u32 err;  /* selector in #SS when a push does not fit: 0 for the current stack */
     u8 cpl;
     bool long_mode; /* 64-bit stack: no segment, canonical addresses only */
 };
 enum { FAR_SLOTS_MAX = 48 };
 /* Write @n elements of @bytes each, slot[0] at the lowest address, as privilege st->cpl, and move
- * st->sp down. Outside the segment: #SS(@err). */
-int far_push(struct vcpu *v, struct far_stack *st, const u64 *slot, u32 n, u32 bytes, u32 err);
+ * st->sp down. Outside the segment: #SS(st->err). */
+int far_push(struct vcpu *v, struct far_stack *st, const u64 *slot, u32 n, u32 bytes);
 /* The current stack as a far_stack. */
 void far_stack_current(const struct vcpu *v, struct far_stack *st);
 /* Inner stack for @cpl from the TSS (not 64-bit), with every #TS and #SS check; sp and ss filled.

@@ -1,5 +1,5 @@
 #include "cpu/far.h"
-#include "cpu/flat_test.h"
+#include "cpu/flat_tables_test.h"
 
 /* One row per rule of SDM vol. 2B MOV: what loading @sel into @seg at @cpl gives. vec 0: loaded. */
 static void load_matrix(void **state)

@@ -38,7 +38,7 @@ static int push_return(struct vcpu *v, const struct far_jump *j, u32 bytes, stru
 {
     u64 frame[2] = {j->next_rip, v->seg[CS].sel};
     far_stack_current(v, st);
-    return far_push(v, st, frame, 2, bytes, 0);
+    return far_push(v, st, frame, 2, bytes);
 }
 
 static enum x_result jump_8086(struct vcpu *v, const struct far_jump *j)
@@ -134,12 +134,12 @@ static int push_inner(struct vcpu *v, const struct far_jump *j, const struct cal
     f[n++] = v->seg[SS].sel;
     if (!vcpu_is_long(v)) {
         if (far_stack_tss(v, cpl, st)) return X_FAULT;
-        return far_push(v, st, f, n, g->bytes, st->ss.sel & 0xFFFC);
+        return far_push(v, st, f, n, g->bytes);
     }
     *st = (struct far_stack){.mask = ~0ull, .cpl = cpl, .long_mode = true};
     st->ss = (struct seg){.sel = cpl, .attr = SEG_NULL | (u32)cpl << SEG_DPL_SHIFT};
     if (far_stack_tss64(v, cpl, &st->sp)) return X_FAULT;
-    return far_push(v, st, f, n, 8, 0);
+    return far_push(v, st, f, n, 8);
 }
 
 static enum x_result jump_gate(struct vcpu *v, const struct far_jump *j)

@@ -1,5 +1,5 @@
 #include "cpu/far.h"
-#include "cpu/flat_test.h"
+#include "cpu/flat_tables_test.h"
 #include "cpu/task.h"
 
 /* 32-bit far pointer at 6000; JMP FAR [6000] and CALL FAR [6000]. */

@@ -83,8 +83,8 @@ static inline int jump_to(struct vcpu *v, u64 rip)
  * TSS. Spec: SDM vol. 1 section 19.5.
  */
 int io_allowed(struct vcpu *v, u16 port, u32 bytes);
-/** io_breakpoints - after an access to @bytes ports at @port: note hits of the I/O breakpoints in DR0-3
- * (CR4.DE) for the debug trap after this instruction. Spec: SDM vol. 3B section 18.2.4. */
+/** io_breakpoints - after an access to @bytes ports at @port: note hits of the I/O breakpoints in
+ * DR0-3 (CR4.DE) for the debug trap after this instruction. Spec: SDM vol. 3B section 18.2.4. */
 void io_breakpoints(struct vcpu *v, u16 port, u32 bytes);
 static inline void io_done(struct vcpu *v, u16 port, u32 bytes)
 {

@@ -3,9 +3,9 @@
  * a state the processor can be in. */
 #include "cpu/cr.h"
 #include "cpu/far.h"
-#include "cpu/flat_test.h"
+#include "cpu/flat_tables_test.h"
 
-enum { ROUNDS = 40000 };
+enum { ROUNDS = 20000 };
 
 static u64 next_random(u64 *s) /* xorshift64 */
 {

@@ -1,7 +1,7 @@
 #include "base/ser.h"
 #include "cpu/cr.h"
 #include "cpu/far.h"
-#include "cpu/flat_test.h"
+#include "cpu/flat_tables_test.h"
 
 /* ---- control registers ---- */
 static void cr0_rules(void **state)
