@@ -20,7 +20,7 @@ struct draft {
     u8 reg, rm, vvvv;
     s8 op_reg; /* register in the opcode's low bits, -1 when none */
     u8 tail[8], tail_n;
-    u8 base;
+    u8 base, index; /* index: REG_NONE when there is none */
     s32 disp;
 };
 
@@ -165,7 +165,9 @@ static bool take_operand(struct draft *d, const ZydisDecodedOperand *o,
     case ZYDIS_OPERAND_ENCODING_MODRM_RM: d->rm = n; break;
     case ZYDIS_OPERAND_ENCODING_NDSNDD: d->vvvv = n; break;
     case ZYDIS_OPERAND_ENCODING_OPCODE: d->op_reg = (s8)n; break;
-    case ZYDIS_OPERAND_ENCODING_IS4:
+    case ZYDIS_OPERAND_ENCODING_IS4: /* bit 7 is ignored where there are eight registers */
+        d->tail[0] = (u8)((d->tail[0] & 0x0F) | (n & 15) << 4);
+        break;
     case ZYDIS_OPERAND_ENCODING_MASK: break;
     default: return false;
     }
@@ -206,7 +208,8 @@ static bool take_apart(struct draft *d, const struct source *s, const u8 *b, enu
 {
     const ZydisDecodedInstruction *zi = &s->insn;
     u32 len = zi->length;
-    *d = (struct draft){.op_reg = -1, .base = map->base & 15, .disp = map->disp};
+    *d = (struct draft){
+        .op_reg = -1, .base = map->base & 15, .index = map->index, .disp = map->disp};
     u32 p = take_opcode(d, s, b, take_prefixes(d, b, len, mode));
     if (zi->attributes & ZYDIS_ATTRIB_HAS_MODRM) {
         d->modrm = true;
@@ -241,8 +244,13 @@ static u32 put_modrm(const struct draft *d, u8 *out)
         return n;
     }
     bool wide = d->disp != 0, zero = !wide && (d->base & 7) == 5;
-    out[n++] = (u8)((wide ? 0x80 : zero ? 0x40 : 0) | reg | (d->base & 7));
-    if ((d->base & 7) == 4) out[n++] = 0x24;
+    u8 mod = wide ? 0x80 : zero ? 0x40 : 0;
+    if (d->index != REG_NONE || (d->base & 7) == 4) {
+        out[n++] = mod | reg | 4;
+        out[n++] = (u8)((d->index == REG_NONE ? 4 : d->index & 7) << 3 | (d->base & 7));
+    } else {
+        out[n++] = (u8)(mod | reg | (d->base & 7));
+    }
     if (zero) out[n++] = 0;
     if (wide) {
         memcpy(out + n, &d->disp, 4);
@@ -251,13 +259,19 @@ static u32 put_modrm(const struct draft *d, u8 *out)
     return n;
 }
 
+static bool high_index(const struct draft *d)
+{
+    return d->mem && d->index != REG_NONE && d->index & 8;
+}
+
 static u32 put_lead(const struct draft *d, u8 *out)
 {
     static const u8 lead[] = {0, 0xC4, 0x8F, 0x62};
     u8 b = d->mem ? d->base : d->rm, *p0 = out + 1, *p1 = out + 2;
     out[0] = lead[d->form];
     memcpy(out + 1, d->payload, d->form == FORM_EVEX ? 3 : 2);
-    *p0 = (u8)((*p0 & 0x1F) | (d->reg & 8 ? 0 : 0x80) | 0x40 | (b & 8 ? 0 : 0x20));
+    *p0 = (u8)((*p0 & 0x1F) | (d->reg & 8 ? 0 : 0x80) | (high_index(d) ? 0 : 0x40) |
+               (b & 8 ? 0 : 0x20));
     *p1 = (u8)((*p1 & 0x87) | (~d->vvvv & 15) << 3);
     if (d->form != FORM_EVEX) return 3;
     *p0 = (u8)((*p0 & ~0x10) | (d->reg & 16 ? 0 : 0x10));
@@ -271,7 +285,8 @@ static u32 put_legacy_lead(const struct draft *d, u8 *out)
 {
     u32 n = 0;
     u8 b = d->op_reg >= 0 ? (u8)d->op_reg : d->modrm ? (d->mem ? d->base : d->rm) : 0;
-    u8 rex = (u8)((d->rex_w ? 8 : 0) | (d->modrm && d->reg & 8 ? 4 : 0) | (b & 8 ? 1 : 0));
+    u8 rex = (u8)((d->rex_w ? 8 : 0) | (d->modrm && d->reg & 8 ? 4 : 0) | (high_index(d) ? 2 : 0) |
+                  (b & 8 ? 1 : 0));
     if (rex || d->byte_rex) {
         if (d->high) return 0;
         out[n++] = (u8)(0x40 | rex);
@@ -299,19 +314,24 @@ static u32 spell_out(const struct draft *d, u8 out[RESPELL_BYTES_MAX])
     return n + d->tail_n;
 }
 
+static bool same_memory(const ZydisDecodedOperandMem *m, const struct respell_map *map)
+{
+    bool index = map->index == REG_NONE ? m->index == ZYDIS_REGISTER_NONE
+                                        : m->index != ZYDIS_REGISTER_NONE &&
+                                              gpr_number(m->index) == map->index && m->scale == 1;
+    return index && gpr_number(m->base) == map->base && m->disp.value == map->disp;
+}
+
 static bool same_operand(const ZydisDecodedOperand *a, const ZydisDecodedOperand *b,
                          const struct respell_map *map)
 {
     if (a->type != b->type || a->actions != b->actions) return false;
     if (a->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) return a->imm.value.u == b->imm.value.u;
     if (a->size != b->size) return false;
-    if (a->type == ZYDIS_OPERAND_TYPE_MEMORY)
-        return b->mem.index == ZYDIS_REGISTER_NONE && gpr_number(b->mem.base) == map->base &&
-               b->mem.disp.value == map->disp;
-    if (a->type != ZYDIS_OPERAND_TYPE_REGISTER || !is_gpr(a->reg.value) ||
-        a->encoding == ZYDIS_OPERAND_ENCODING_NONE)
-        return a->type != ZYDIS_OPERAND_TYPE_REGISTER || a->reg.value == b->reg.value ||
-               b->encoding != ZYDIS_OPERAND_ENCODING_NONE;
+    if (a->type == ZYDIS_OPERAND_TYPE_MEMORY) return same_memory(&b->mem, map);
+    if (a->type != ZYDIS_OPERAND_TYPE_REGISTER) return true;
+    if (a->reg.value == b->reg.value && b->encoding == ZYDIS_OPERAND_ENCODING_NONE) return true;
+    if (!is_gpr(a->reg.value)) return a->reg.value == b->reg.value;
     return is_gpr(b->reg.value) && is_high_byte(a->reg.value) == is_high_byte(b->reg.value) &&
            gpr_number(b->reg.value) == map->gpr[gpr_number(a->reg.value)];
 }

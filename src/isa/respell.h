@@ -12,7 +12,8 @@
 struct respell_map {
     u8 gpr[GPRS]; /* new number of each general register, 0..15; a high-byte register AH..BH needs
                      0..3 */
-    u8 base;      /* the memory operand becomes [base + disp]; ignored when there is none */
+    u8 base;      /* the memory operand becomes [base + index + disp]; ignored when there is none */
+    u8 index; /* REG_NONE: no index; not RSP                                                   */
     s32 disp;
 };
 enum { RESPELL_BYTES_MAX = 24 };

@@ -31,12 +31,13 @@ static void put_field(struct thunk_draft *t, u8 reg, size_t off)
     PUT(t, (u8)(0x80 | (reg & 7) << 3 | R_V));
     put_u32(t, (u32)off);
 }
-/* mov r64, [rdi + 8 n] and back */
+/* mov r64, [gpr + 8 n] and back */
 static void put_gpr(struct thunk_draft *t, bool store, u8 host, u8 guest)
 {
-    static_assert(offsetof(struct vcpu, gpr) == 0, "short displacements");
-    PUT(t, (u8)(0x48 | (host & 8) >> 1), store ? 0x89 : 0x8B, (u8)(0x40 | (host & 7) << 3 | R_V),
-        (u8)(guest * 8));
+    u32 off = (u32)offsetof(struct vcpu, gpr) + 8u * guest;
+    PUT(t, (u8)(0x48 | (host & 8) >> 1), store ? 0x89 : 0x8B);
+    if (off < 128) PUT(t, (u8)(0x40 | (host & 7) << 3 | R_V), (u8)off);
+    else put_field(t, host, off);
 }
 static void put_vec(struct thunk_draft *t, bool store, u8 n, u8 width)
 {

@@ -182,6 +182,7 @@ static bool plan_map(struct thunk_plan *p)
         p->map.gpr[p->bt_reg] = R11;
     }
     p->map.base = R_MEM;
+    p->map.index = REG_NONE;
     return true;
 }
 
