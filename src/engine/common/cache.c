@@ -102,6 +102,7 @@ void cache_drop(struct cache *c, gpa_t start, gpa_t end)
 /* May nothing be decoded ahead past @i? A conditional jump that is not taken goes on inside. */
 static bool ends_block(const struct insn *i)
 {
+    if (i->row >= insn_rows_count) return true; /* INSN_UD: has no row, ends in #UD */
     u16 attr = insn_rows[i->row].attr;
     return attr & A_ENDBLOCK && !(attr & A_CONDITIONAL);
 }
