@@ -45,7 +45,7 @@ void native_fini(struct vcpu *v)
 bool native_misaligned(const struct vcpu *v, const struct insn *i, gva_t lin)
 {
     u32 size = i->mem_bytes == 10 ? 8 : i->mem_bytes;
-    if (i->mem_bytes > ACCESS_BOUNCE_BYTES || i->mem_bytes == 28) size = 4; /* x87 environments */
+    if (i->mem_bytes > ACCESS_BYTES_MAX || i->mem_bytes == 28) size = 4; /* x87 environments */
     if (i->mem_bytes == 14 || i->mem_bytes == 94) size = 2;
     if (!(v->cr0 & CR0_AM) || v->cpl != 3 || size > 8 || (size & (size - 1))) return false;
     return (lin & (size - 1)) != 0;
@@ -74,7 +74,7 @@ enum x_result native_run(struct vcpu *v, const struct insn *i, const struct nati
         return t->code(v, buf, i) || vcpu_write(v, lin, buf, i->mem_bytes) ? X_FAULT : X_NEXT;
     }
     if (native_alignment_fault(v, i, lin)) return vcpu_raise_err(v, EXC_AC, 0);
-    if (unlikely(i->mem_bytes > ACCESS_BOUNCE_BYTES)) return run_wide(v, i, t, lin);
+    if (unlikely(i->mem_bytes > ACCESS_BYTES_MAX)) return run_wide(v, i, t, lin);
     if (vcpu_map(v, lin, i->mem_bytes, i->mem_rw, &m)) return X_FAULT;
     if (t->code(v, m.ptr, i)) return X_FAULT;
     vcpu_unmap(v, &m);
@@ -190,7 +190,7 @@ static insn_exec_fn *choose(const struct insn *i, const struct native_thunk *t, 
         if (i->fpu != FPU_NONE || !kept) return exec_reg_fpu;
         return (insn_exec_fn *)(uintptr_t)t->code;
     }
-    if (t->flags || t->touch != TOUCH_ALL || i->mem_bytes > ACCESS_BOUNCE_BYTES)
+    if (t->flags || t->touch != TOUCH_ALL || i->mem_bytes > ACCESS_BYTES_MAX)
         return exec_mem_checked;
     if (i->fpu != FPU_NONE || t->align) return exec_mem_vec;
     return exec_mem;
