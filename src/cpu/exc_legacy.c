@@ -1,5 +1,5 @@
 /* exc_legacy - exception and interrupt delivery outside long mode: real, virtual-8086 and protected
- * mode. Spec: SDM vol. 3A sections 6.11-6.13, 20.1.4, 20.3; vol. 2A INT n. */
+ * mode. Spec: SDM vol. 3A sections 6.11-6.13; vol. 3B 21.1.4, 21.3; vol. 2A INT n. */
 #include "cpu/exc_internal.h"
 #include "cpu/task.h"
 #include "cpu/vcpu_mode.h"

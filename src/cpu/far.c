@@ -1,5 +1,5 @@
 /* far - parts shared by far transfers, exception delivery, IRET and task switches.
- * Spec: SDM vol. 3A sections 5.8, 6.12-6.14, 7.7, 8.7. */
+ * Spec: SDM vol. 3A sections 5.8, 6.12-6.14, 8.7. */
 #include "cpu/far.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* cpu/far.h - parts shared by far transfers, exception delivery, IRET and task switches (private to
  * cpu/). Functions returning int give 0, or X_FAULT with v->exc filled and no register changed.
- * Spec: SDM vol. 3A chapters 5-7. */
+ * Spec: SDM vol. 3A chapters 5, 6 and 8. */
 #ifndef CPU_FAR_H
 #define CPU_FAR_H
 #include "cpu/seg.h"

@@ -1,5 +1,5 @@
 /* x_iret - IRET in every mode, and the software interrupts. Spec: SDM vol. 2A IRET, INT n; vol.
- * 3A 6.7.1, 20.3.2. */
+ * 3A 6.7.1; vol. 3B 21.3.2. */
 #include "cpu/exc.h"
 #include "cpu/far.h"
 #include "cpu/insn_exec.h"
