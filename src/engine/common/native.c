@@ -98,8 +98,8 @@ static enum x_result exec_mem_checked(struct vcpu *v, const struct insn *i)
     gva_t lin;
     if (unlikely(v->fpu_fault[i->fpu])) return vcpu_raise(v, v->fpu_fault[i->fpu]);
     if (t->flags & THUNK_WAITS && v->fx.fsw & FSW_ES) return vcpu_raise(v, EXC_MF);
-    if (is_misaligned(v, i, t->align)) return vcpu_raise_err(v, EXC_GP, 0);
     if (t->touch != TOUCH_ALL) return native_run_partial(v, i, t);
+    if (is_misaligned(v, i, t->align)) return vcpu_raise_err(v, EXC_GP, 0);
     if (insn_linear(v, i, &lin)) return X_FAULT;
     return native_run(v, i, t, lin);
 }

@@ -4,6 +4,7 @@
 #include "cpu/access.h"
 #include "cpu/seg.h"
 #include "cpu/vcpu.h"
+#include "engine/common/fault.h"
 
 /* What one thunk is called with: the vCPU, the memory operand's host address (or NULL), and the
  * decoded instruction. Returns X_NEXT, or X_FAULT when the instruction raised an exception on the
@@ -71,6 +72,7 @@ struct native_cache {
     struct native_thunk *table; /* NATIVE_THUNKS_MAX  */
     u32 *bucket;                /* NATIVE_BUCKETS: index into table, 0 when empty */
     struct native_thunk scratch;
+    struct fault_region region;
 };
 int native_cache_init(struct native_cache *c, struct err *e);
 void native_cache_fini(struct native_cache *c);
@@ -78,7 +80,7 @@ void native_cache_fini(struct native_cache *c);
  * room (valid for one execution). */
 const struct native_thunk *native_cache_add(struct native_cache *c, const struct thunk_draft *d);
 
-/* native_fault.c: caches whose code may fault, process-wide like the signal handlers themselves. */
+/* native_fault.c */
 int native_fault_register(struct native_cache *c, struct err *e);
 void native_fault_unregister(struct native_cache *c);
 

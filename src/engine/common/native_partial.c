@@ -29,12 +29,12 @@ static u64 all_elements(const struct native_thunk *t)
     return t->elems >= 64 ? ~0ull : BIT(t->elems) - 1;
 }
 
-/* Linear address of element @n, checked for the whole access. */
+/* Linear address of element @n (only the operand's first byte is subject to the address size),
+ * checked for the whole access. */
 static int element(struct vcpu *v, const struct insn *i, const struct native_thunk *t, u32 n,
                    gva_t *lin)
 {
     u64 ea = insn_ea(v, i) + n * t->elem_bytes;
-    if (i->addrsize < 8) ea &= mask_bytes(i->addrsize);
     return seg_linear(v, i->seg, ea, t->elem_bytes, i->mem_rw, lin);
 }
 
@@ -81,7 +81,9 @@ enum x_result native_run_partial(struct vcpu *v, const struct insn *i, const str
     bool writes = i->mem_rw & OPND_W;
     gva_t lin;
     if (!t->elems || (u32)t->elems * t->elem_bytes > sizeof buf) return vcpu_raise(v, EXC_UD);
-    if (on == all_elements(t)) return insn_linear(v, i, &lin) ? X_FAULT : native_run(v, i, t, lin);
+    if (on == all_elements(t) && !is_misaligned(v, i, t->align))
+        return insn_linear(v, i, &lin) ? X_FAULT : native_run(v, i, t, lin);
+    if (on && is_misaligned(v, i, t->align)) return vcpu_raise_err(v, EXC_GP, 0);
     if (on && native_alignment_fault(v, i, insn_ea(v, i))) return vcpu_raise_err(v, EXC_AC, 0);
     bool late = t->flags & THUNK_STORES_LATE;
     if (late && t->code(v, buf, i)) return X_FAULT;

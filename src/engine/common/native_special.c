@@ -279,7 +279,7 @@ static enum x_result store_masked_bytes(struct vcpu *v, const struct insn *i, co
     gva_t lin[16];
     u32 used = 0;
     for (u32 k = 0; k < n; k++) {
-        u64 ea = (v->gpr[RDI] + k) & mask_bytes(i->addrsize);
+        u64 ea = (v->gpr[RDI] & mask_bytes(i->addrsize)) + k;
         if (!(mask[k] & 0x80)) continue;
         used |= 1u << k;
         if (seg_linear(v, i->seg, ea, 1, OPND_W, &lin[k])) return X_FAULT;
