@@ -17,18 +17,6 @@
 enum { DETAIL_BYTES = 96 };
 /* Describes one fact in @detail; false when the remedy is worth showing. */
 typedef bool fact_fn(char *detail);
-static fact_fn fact_processor, fact_avx512, fact_kvm, fact_memory, fact_huge_pages, fact_memfd,
-    fact_executable, fact_seccomp, fact_landlock;
-
-static const struct {
-    const char *name;
-    fact_fn *fn;
-    const char *remedy;
-} facts[] = {
-#define FACT(name, fn, remedy) {name, fn, remedy},
-#include "cli/host.def"
-#undef FACT
-};
 
 static bool say(char *detail, bool good, const char *text)
 {
@@ -140,6 +128,16 @@ static bool fact_landlock(char *detail)
     snprintf(detail, DETAIL_BYTES, "ABI %d", abi);
     return true;
 }
+
+static const struct {
+    const char *name;
+    fact_fn *fn;
+    const char *remedy;
+} facts[] = {
+#define FACT(name, fn, remedy) {name, fn, remedy},
+#include "cli/host.def"
+#undef FACT
+};
 
 /* Returns true when at least one engine works. */
 static bool show_engines(void)

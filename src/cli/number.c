@@ -17,12 +17,13 @@ static const char *digits(const char *text, u64 *out)
     return p == text ? NULL : p;
 }
 
-int number_u64(const char *what, const char *text, u64 min, u64 max, u64 *out, struct err *e)
+int number_u64(const char *what, const char *text, struct number_range range, u64 *out,
+               struct err *e)
 {
     const char *end = digits(text, out);
-    if (end && !*end && *out >= min && *out <= max) return 0;
+    if (end && !*end && *out >= range.min && *out <= range.max) return 0;
     return err_set(e, E_INVAL, "%s '%s': must be a number from %llu to %llu", what, text,
-                   (unsigned long long)min, (unsigned long long)max);
+                   (unsigned long long)range.min, (unsigned long long)range.max);
 }
 
 /* Power of two of a size suffix, -1 when it is none. */

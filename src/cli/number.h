@@ -5,8 +5,11 @@
 #include "base/err.h"
 #include "base/types.h"
 
-/** number_u64 - a decimal number from @min to @max. @what is named in the error (E_INVAL). */
-int number_u64(const char *what, const char *text, u64 min, u64 max, u64 *out,
+struct number_range {
+    u64 min, max;
+};
+/** number_u64 - a decimal number in @range. @what is named in the error (E_INVAL). */
+int number_u64(const char *what, const char *text, struct number_range range, u64 *out,
                struct err *e) MUST_USE;
 /**
  * number_size - an amount of memory in bytes: "512M", "2G", "2GiB"; K, M, G, T in either case,

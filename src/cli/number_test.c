@@ -63,14 +63,15 @@ static void test_numbers(void **state)
     struct err e;
     u64 n;
     (void)state;
-    assert_int_equal(number_u64("n", "1", 1, 32, &n, &e), 0);
+    assert_int_equal(number_u64("n", "1", (struct number_range){1, 32}, &n, &e), 0);
     assert_int_equal(n, 1);
-    assert_int_equal(number_u64("n", "32", 1, 32, &n, &e), 0);
-    assert_int_equal(number_u64("n", "18446744073709551615", 0, UINT64_MAX, &n, &e), 0);
+    assert_int_equal(number_u64("n", "32", (struct number_range){1, 32}, &n, &e), 0);
+    assert_int_equal(
+        number_u64("n", "18446744073709551615", (struct number_range){0, UINT64_MAX}, &n, &e), 0);
     assert_true(n == UINT64_MAX);
     static const char *const bad[] = {"", "0", "33", "-1", "+1", "1x", "x", "18446744073709551617"};
     for (u32 i = 0; i < ARRAY_LEN(bad); i++)
-        assert_int_equal(number_u64("n", bad[i], 1, 32, &n, &e), E_INVAL);
+        assert_int_equal(number_u64("n", bad[i], (struct number_range){1, 32}, &n, &e), E_INVAL);
 }
 
 static void test_distance(void **state)

@@ -10,8 +10,6 @@
 
 /* Gives the option's field its value; @text is "" for a flag. */
 typedef int set_fn(struct run_options *o, void *field, const char *text, struct err *e);
-static set_fn set_text, set_flag, set_memory, set_cpus, set_model, set_engine, set_name,
-    set_seconds, set_stats, set_trace;
 
 enum group {
 #define GROUP(id, heading) id,
@@ -31,13 +29,6 @@ struct option_row {
     size_t field;
     const char *help;
 };
-static const struct option_row rows[] = {
-#define OPTION(name, alias, arg, group, set, field, help)                                          \
-    {name, alias, arg, group, set, offsetof(struct run_options, field), help},
-#include "cli/options.def"
-#undef OPTION
-};
-
 /* ---- setters ----------------------------------------------------------------------------------
  */
 
@@ -64,7 +55,7 @@ static int set_memory(struct run_options *o, void *field, const char *text, stru
 static int set_u32(const char *what, const char *text, u32 max, u32 *out, struct err *e)
 {
     u64 n = 0;
-    int rc = number_u64(what, text, 1, max, &n, e);
+    int rc = number_u64(what, text, (struct number_range){1, max}, &n, e);
     if (rc == 0) *out = (u32)n;
     return rc;
 }
@@ -134,6 +125,13 @@ static int set_trace(struct run_options *o, void *field, const char *text, struc
     int rc = trace_mask_parse(text, field, e);
     return rc < 0 ? err_wrap(e, "--trace") : rc;
 }
+
+static const struct option_row rows[] = {
+#define OPTION(name, alias, arg, group, set, field, help)                                          \
+    {name, alias, arg, group, set, offsetof(struct run_options, field), help},
+#include "cli/options.def"
+#undef OPTION
+};
 
 /* ---- parsing ----------------------------------------------------------------------------------
  */

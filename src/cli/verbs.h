@@ -4,5 +4,8 @@
 
 /* Does the verb with the arguments that follow it; returns the exit status. */
 typedef int verb_fn(int argc, char **argv);
-verb_fn verb_run, verb_doctor, verb_help, verb_version;
+int verb_run(int argc, char **argv);
+int verb_doctor(int argc, char **argv);
+int verb_help(int argc, char **argv);
+int verb_version(int argc, char **argv);
 #endif
