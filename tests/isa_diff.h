@@ -65,7 +65,7 @@ static struct diff {
     struct sigaction previous[NSIG];
     u16 selector[ISA_64 + 1]; /* CS of compatibility mode */
     u64 code_base;            /* CS base */
-    gva_t home_lin; /* of the operand */
+    gva_t home_lin;           /* of the operand */
     bool tlb_full;
     u64 per_category[ZYDIS_CATEGORY_MAX_VALUE + 1], per_vector[32], per_kind[8];
 } D;
@@ -91,9 +91,11 @@ static u32 below(u32 n) { return (u32)((rnd() >> 33) % n); }
 
 static void diff_decoder(ZydisDecoder *d)
 {
-    static const ZydisMachineMode machine[] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_16, ZYDIS_MACHINE_MODE_LONG_COMPAT_32,
+    static const ZydisMachineMode machine[] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_16,
+                                               ZYDIS_MACHINE_MODE_LONG_COMPAT_32,
                                                ZYDIS_MACHINE_MODE_LONG_64};
-    static const ZydisStackWidth stack[] = {ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32, ZYDIS_STACK_WIDTH_64};
+    static const ZydisStackWidth stack[] = {ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32,
+                                            ZYDIS_STACK_WIDTH_64};
     ZydisDecoderInit(d, machine[D.mode], stack[D.mode]);
 }
 
@@ -541,9 +543,11 @@ static bool diff_aim(struct diff_state *s)
         memcpy(D.v->gpr, s->gpr, sizeof s->gpr);
         struct insn copy = *i;
         if (vsib) copy.index = REG_NONE;
-        u64 seg = i->seg == GS || D.mode != ISA_64 ? D.v->seg[i->seg].base : 0, ea = insn_ea(D.v, &copy);
+        u64 seg = i->seg == GS || D.mode != ISA_64 ? D.v->seg[i->seg].base : 0,
+            ea = insn_ea(D.v, &copy);
         if (D.mode != ISA_64) ea = (u32)(ea + seg) - seg;
-        if (i->addrsize == 2 && !vsib) return true; /* 64 KiB from the segment's base: nothing of ours */
+        if (i->addrsize == 2 && !vsib)
+            return true; /* 64 KiB from the segment's base: nothing of ours */
         if (tries && is_harmless(ea + seg) && (in_reach(ea + seg) || !below(8)) && !vsib)
             return true;
         if (vsib && tries && in_reach(ea + seg)) return true;
@@ -653,8 +657,8 @@ static void diff_report(void)
     static const char *const name[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                        "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
     char text[128];
-    printf("MISMATCH seed %" PRIu64 " case %" PRIu64 ": %s  [", D.seed, D.cases,
-           isa_format(&D.i, in->rip, text, sizeof text));
+    printf("MISMATCH %u-bit seed %" PRIu64 " case %" PRIu64 ": %s  [", 16u << D.mode, D.seed,
+           D.cases, isa_format(&D.i, in->rip, text, sizeof text));
     for (u32 n = 0; n < D.i.len; n++) printf("%s%02x", n ? " " : "", D.i.bytes[n]);
     printf("]\n  %-8s%18s %18s %18s\n", "", "before", "host", "guest");
     for (u32 n = 0; n < GPRS; n++)
@@ -802,14 +806,22 @@ static void diff_init_vcpu(void)
     }
 }
 
-/* A 16-bit code segment at the code page and a data segment at the arena, in this process's LDT. False when the kernel has none. */
+/* A 16-bit code segment at the code page and a data segment at the arena, in this process's LDT.
+ * False when the kernel has none. */
 static bool diff_make_ldt(void)
 {
-    struct user_desc code = {.entry_number = 0, .base_addr = DIFF_ARENA + DIFF_CODE_PAGE * PAGE_BYTES, .limit = 0xFFFFF,
-                             .contents = 2, .limit_in_pages = 1};
-    struct user_desc data = {.entry_number = 1, .base_addr = DIFF_ARENA, .limit = 0xFFFFF, .limit_in_pages = 1,
+    struct user_desc code = {.entry_number = 0,
+                             .base_addr = DIFF_ARENA + DIFF_CODE_PAGE * PAGE_BYTES,
+                             .limit = 0xFFFFF,
+                             .contents = 2,
+                             .limit_in_pages = 1};
+    struct user_desc data = {.entry_number = 1,
+                             .base_addr = DIFF_ARENA,
+                             .limit = 0xFFFFF,
+                             .limit_in_pages = 1,
                              .seg_32bit = 1};
-    return syscall(SYS_modify_ldt, 0x11, &code, sizeof code) == 0 && syscall(SYS_modify_ldt, 0x11, &data, sizeof data) == 0;
+    return syscall(SYS_modify_ldt, 0x11, &code, sizeof code) == 0 &&
+           syscall(SYS_modify_ldt, 0x11, &data, sizeof data) == 0;
 }
 
 /* Run code of this size from now on. False when this host cannot. */
@@ -825,7 +837,10 @@ static bool diff_set_mode(enum isa_mode mode)
     D.selector[ISA_16] = LDT_CODE;
     D.code_base = mode == ISA_16 ? DIFF_ARENA + DIFF_CODE_PAGE * PAGE_BYTES : 0;
     v->flat = mode != ISA_16;
-    v->seg[CS].attr = SEG_P | SEG_S | SEG_CODE | SEG_R | SEG_A | SEG_DPL | SEG_G | (mode == ISA_64 ? SEG_L : mode == ISA_32 ? SEG_DB : 0);
+    v->seg[CS].attr = SEG_P | SEG_S | SEG_CODE | SEG_R | SEG_A | SEG_DPL | SEG_G |
+                      (mode == ISA_64   ? SEG_L
+                       : mode == ISA_32 ? SEG_DB
+                                        : 0);
     v->seg[CS].base = D.code_base;
     v->seg[DS].base = v->seg[ES].base = mode == ISA_16 ? DIFF_ARENA : 0;
     __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(ds));

@@ -341,9 +341,7 @@ static bool same(const struct source *a, const u8 *out, u32 n, const struct resp
     struct source b;
     if (n > INSN_BYTES_MAX || !decode(&b, out, n, ISA_64)) return false;
     if (b.insn.length != n || b.insn.mnemonic != a->insn.mnemonic ||
-        b.insn.operand_count_visible != a->insn.operand_count_visible ||
-        (a->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
-         b.insn.operand_width != a->insn.operand_width))
+        b.insn.operand_count_visible != a->insn.operand_count_visible)
         return false;
     for (u32 i = 0; i < a->insn.operand_count_visible; i++)
         if (!same_operand(&a->op[i], &b.op[i], map)) return false;
