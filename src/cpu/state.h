@@ -70,5 +70,6 @@ struct engine_words {
     u64 exit_arg, exit_site;
     u64 save[4]; /* for registers borrowed inside one sequence */
     u64 jump_cache, jump_mask;
+    void *vec_load, *vec_save; /* routines for the host's vector width */
 };
 #endif

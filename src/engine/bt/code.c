@@ -1,0 +1,220 @@
+/* code.c - see code.h. */
+#define _GNU_SOURCE
+#include "engine/bt/code.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+void bt_exit_step(void);
+void bt_exit_link(void);
+void bt_exit_lookup(void);
+void bt_jump(void);
+
+static void *reserve(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+static void release(void *p, size_t bytes)
+{
+    if (p) munmap(p, bytes);
+}
+
+static const size_t slot_bytes = sizeof(struct bt_slot) * (BT_BLOCKS + 1);
+static const size_t mark_bytes = sizeof(struct bt_mark) * BT_MARKS;
+static const size_t pages_bytes = sizeof(struct bt_page) * BT_PAGE_SETS * BT_PAGE_WAYS;
+
+static int map_code(struct bt_code *c, struct err *e)
+{
+    int fd = memfd_create("ring3-bt", MFD_CLOEXEC);
+    if (fd < 0) return err_errno(e, "code cache");
+    int rc = ftruncate(fd, (off_t)BT_CODE_BYTES);
+    void *rw = rc < 0 ? MAP_FAILED : mmap(NULL, BT_CODE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *rx = rc < 0 ? MAP_FAILED : mmap(NULL, BT_CODE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    c->rw = rw == MAP_FAILED ? NULL : rw;
+    c->rx = rx == MAP_FAILED ? NULL : rx;
+    rc = c->rw && c->rx ? 0 : err_errno(e, "code cache");
+    close(fd);
+    return rc;
+}
+
+/* jmp [rip+0]; the address: blocks reach the routines of enter.S, wherever those are. */
+static u32 put_stub(struct bt_code *c, void (*target)(void))
+{
+    static const u8 jmp[6] = {0xFF, 0x25};
+    u32 at = c->used;
+    memcpy(c->rw + at, jmp, sizeof jmp);
+    memcpy(c->rw + at + sizeof jmp, &target, sizeof target);
+    c->used = (u32)align_up(at + sizeof jmp + sizeof target, 16);
+    return at;
+}
+
+int code_init(struct bt_code *c, struct err *e)
+{
+    *c = (struct bt_code){0};
+    int rc = map_code(c, e);
+    if (rc < 0) goto fail;
+    c->slot = reserve(slot_bytes);
+    c->mark = reserve(mark_bytes);
+    c->pages = reserve(pages_bytes);
+    if (!c->slot || !c->mark || !c->pages) {
+        rc = err_set(e, E_NOMEM, "code cache tables");
+        goto fail;
+    }
+    c->stubs.step = put_stub(c, bt_exit_step);
+    c->stubs.link = put_stub(c, bt_exit_link);
+    c->stubs.lookup = put_stub(c, bt_exit_lookup);
+    c->stubs.jump = put_stub(c, bt_jump);
+    c->stubs.poll = BT_POLL_OFF;
+    ASSERT(c->used <= BT_STUB_BYTES, "%u bytes of stubs", c->used);
+    c->used = BT_CODE_START;
+    return 0;
+fail:
+    code_fini(c);
+    return rc;
+}
+
+void code_fini(struct bt_code *c)
+{
+    release(c->rw, BT_CODE_BYTES);
+    release(c->rx, BT_CODE_BYTES);
+    release(c->slot, slot_bytes);
+    release(c->mark, mark_bytes);
+    release(c->pages, pages_bytes);
+    *c = (struct bt_code){0};
+}
+
+void code_drop_all(struct bt_code *c)
+{
+    for (u32 i = 0; i < BT_PAGE_SETS * BT_PAGE_WAYS; i++) c->pages[i].page = 0;
+    c->slots = c->marks = 0;
+    c->used = BT_CODE_START;
+    c->flushes++;
+}
+
+/* ---- pages ------------------------------------------------------------------------------------ */
+
+static struct bt_page *set_of(const struct bt_code *c, u64 page)
+{
+    return &c->pages[(page ^ page >> 10) % BT_PAGE_SETS * BT_PAGE_WAYS];
+}
+
+static void drop_blocks(struct bt_code *c, struct bt_page *p)
+{
+    for (u32 i = p->first; i; i = c->slot[i].next) {
+        u32 at = c->slot[i].b.code_off;
+        c->rw[at] = 0xE9;
+        code_patch_jump(c, at + 1, c->stubs.lookup);
+    }
+    p->first = 0;
+    memset(p->start, 0, sizeof p->start);
+}
+
+struct bt_page *code_page(struct bt_code *c, gpa_t gpa, bool make)
+{
+    u64 page = gpa >> PAGE_SHIFT;
+    struct bt_page *set = set_of(c, page), *free_way = NULL;
+    for (u32 i = 0; i < BT_PAGE_WAYS; i++) {
+        if (set[i].page == page + 1) return &set[i];
+        if (!set[i].page) free_way = &set[i];
+    }
+    if (!make) return NULL;
+    if (!free_way) {
+        free_way = &set[c->victim++ % BT_PAGE_WAYS];
+        drop_blocks(c, free_way);
+    }
+    memset(free_way, 0, sizeof *free_way);
+    free_way->page = page + 1;
+    return free_way;
+}
+
+bool code_drop(struct bt_code *c, gpa_t start, gpa_t end)
+{
+    u64 first = start >> PAGE_SHIFT, last = (end - 1) >> PAGE_SHIFT;
+    bool any = false;
+    for (u32 i = 0; i < BT_PAGE_SETS * BT_PAGE_WAYS && last - first >= BT_PAGE_SETS; i++) {
+        struct bt_page *p = &c->pages[i];
+        if (p->page - 1 < first || p->page - 1 > last) continue;
+        any |= p->first != 0;
+        drop_blocks(c, p);
+    }
+    for (u64 page = first; page <= last && last - first < BT_PAGE_SETS; page++) {
+        struct bt_page *p = code_page(c, page << PAGE_SHIFT, false);
+        if (!p) continue;
+        any |= p->first != 0;
+        drop_blocks(c, p);
+    }
+    return any;
+}
+
+const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa)
+{
+    u64 page = gpa >> PAGE_SHIFT;
+    const struct bt_page *set = set_of(c, page);
+    for (u32 i = 0; i < BT_PAGE_WAYS; i++) {
+        if (set[i].page != page + 1) continue;
+        u32 index = set[i].start[gpa & (PAGE_BYTES - 1)];
+        return index ? &c->slot[index] : NULL;
+    }
+    return NULL;
+}
+
+/* ---- blocks ----------------------------------------------------------------------------------- */
+
+bool code_room(struct bt_code *c)
+{
+    if (c->used + BT_BLOCK_CODE_BYTES <= BT_CODE_BYTES && c->slots < BT_BLOCKS &&
+        c->marks + BT_BLOCK_INSNS + 1 <= BT_MARKS)
+        return false;
+    code_drop_all(c);
+    return true;
+}
+
+const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, gpa_t page_gpa, u32 bytes)
+{
+    struct bt_page *p = code_page(c, page_gpa, true);
+    u32 index = ++c->slots;
+    struct bt_slot *s = &c->slot[index];
+    *s = (struct bt_slot){.b = *b, .next = p->first, .page_gpa = page_gpa};
+    s->b.mark = memcpy(&c->mark[c->marks], b->mark, b->marks * sizeof *b->mark);
+    c->marks += b->marks;
+    p->first = index;
+    p->start[b->guest_off] = index;
+    c->used = (u32)align_up(c->used + bytes, 16);
+    return s;
+}
+
+const struct bt_slot *code_at(const struct bt_code *c, u64 pc)
+{
+    u64 off = pc - (u64)(uintptr_t)c->rx;
+    if (off < BT_CODE_START || off >= c->used) return NULL;
+    u32 lo = 1, hi = c->slots;
+    while (lo < hi) {
+        u32 mid = (lo + hi + 1) / 2;
+        if (c->slot[mid].b.code_off <= off) lo = mid;
+        else hi = mid - 1;
+    }
+    const struct bt_slot *s = &c->slot[lo];
+    return off - s->b.code_off < s->b.code_bytes ? s : NULL;
+}
+
+const struct bt_mark *code_mark_of(const struct bt_code *c, const struct bt_slot *s, u64 pc)
+{
+    u32 off = (u32)(pc - (u64)(uintptr_t)c->rx) - s->b.code_off;
+    u32 i = s->b.marks - 1u;
+    while (i > 0 && s->b.mark[i].host_off > off) i--;
+    return &s->b.mark[i];
+}
+
+void code_patch_jump(struct bt_code *c, u32 site, u32 target)
+{
+    s32 rel = (s32)(target - (site + 4));
+    memcpy(c->rw + site, &rel, sizeof rel);
+}
+
+void code_poll_arm(struct bt_code *c) { mprotect(c->rx + BT_POLL_OFF, PAGE_BYTES, PROT_NONE); }
+void code_poll_disarm(struct bt_code *c) { mprotect(c->rx + BT_POLL_OFF, PAGE_BYTES, PROT_READ); }

@@ -1,0 +1,73 @@
+/* code.h - the code cache of one vCPU: translated blocks by guest-physical address, and the jump caches.
+ *
+ * One memfd mapped twice, writable and executable; bounded by BT_CODE_BYTES and filled front to back; when it (or a
+ * table) is full everything is dropped. Layout: stubs, the poll page, blocks.
+ * Dropping a page's blocks puts a jump to the lookup stub over their far entries: jump caches may keep pointing there. Near entries are only
+ * reached from blocks of the same page. Owner: the vCPU's thread, which never runs translated code meanwhile. */
+#ifndef ENGINE_BT_CODE_H
+#define ENGINE_BT_CODE_H
+#include "engine/bt/bt_internal.h"
+
+enum {
+    BT_STUB_BYTES = PAGE_BYTES,
+    BT_POLL_OFF = PAGE_BYTES, /* its page is made unreadable to stop translated code */
+    BT_CODE_START = 2 * PAGE_BYTES,
+    BT_BLOCKS = 1 << 17,
+    BT_MARKS = 1 << 20,
+    BT_PAGE_SETS = 1024,
+    BT_PAGE_WAYS = 4,
+    JUMP_ENTRIES = 1 << 13,
+};
+#define BT_CODE_BYTES MIB(64)
+#define JUMP_MASK 0x73FFull /* address bits 14:12 and 9:0 choose the entry */
+
+struct bt_page {
+    u64 page;            /* guest-physical page number + 1; 0 when unused */
+    u32 first;           /* its blocks: chain of block indices, 0 ends    */
+    u32 start[PAGE_BYTES]; /* block index by offset, 0 none              */
+    struct bt_hints hints;
+};
+struct bt_slot { /* a block in the cache */
+    struct bt_block b;
+    u32 next; /* of the same page */
+    gpa_t page_gpa;
+};
+struct jump_entry {
+    u64 minus_address;
+    const u8 *code;
+};
+struct bt_code {
+    u8 *rw, *rx;
+    u32 used; /* bytes */
+    u32 slots, marks;
+    struct bt_slot *slot;  /* [BT_BLOCKS], 1-based, code_off ascending */
+    struct bt_mark *mark;  /* [BT_MARKS] */
+    struct bt_page *pages; /* [BT_PAGE_SETS][BT_PAGE_WAYS] */
+    u32 victim;
+    struct bt_stubs stubs;
+    u64 flushes;
+};
+int code_init(struct bt_code *c, struct err *e) MUST_USE;
+void code_fini(struct bt_code *c);
+void code_drop_all(struct bt_code *c);
+/** code_drop - forget the blocks of pages in [start, end). True when there were any. */
+bool code_drop(struct bt_code *c, gpa_t start, gpa_t end);
+/** code_find - block at @gpa, or NULL. */
+const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa);
+/** code_page - record of the page, made if need be (@make), else NULL. Hints survive dropping blocks, not eviction. */
+struct bt_page *code_page(struct bt_code *c, gpa_t gpa, bool make);
+/** code_room - make sure a block fits; drops everything when it does not. True when it did that. */
+bool code_room(struct bt_code *c);
+/** code_add - take @bytes just emitted at c->used as block @b of the page at @page_gpa; copies its marks. */
+const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, gpa_t page_gpa, u32 bytes);
+/** code_at - block whose host code holds executable address @pc, NULL for stubs and strangers. */
+const struct bt_slot *code_at(const struct bt_code *c, u64 pc);
+/** code_mark_of - the guest instruction that host @pc of @s belongs to. */
+const struct bt_mark *code_mark_of(const struct bt_code *c, const struct bt_slot *s, u64 pc);
+/** code_patch_jump - make the rel32 field at code offset @site jump to code offset @target. */
+void code_patch_jump(struct bt_code *c, u32 site, u32 target);
+/** code_poll_arm - make the next poll fault (any thread); code_poll_disarm - back to normal (owner). */
+void code_poll_arm(struct bt_code *c);
+void code_poll_disarm(struct bt_code *c);
+static inline const u8 *code_far(const struct bt_code *c, const struct bt_slot *s) { return c->rx + s->b.code_off; }
+#endif

@@ -1,0 +1,184 @@
+/* enter.S - in and out of translated code. Conventions: bt_internal.h. Offsets come from asm_offsets.h, checked in bt.c. */
+#include "engine/bt/asm_offsets.h"
+
+#define FLAGS_RUN 0x40202 /* AC, IF, bit 1 */
+#define FLAGS_C 0x202
+#define ARITH 0x8D5
+
+    .text
+
+/* void bt_vec_load{128,256,512}(struct vcpu *v) / bt_vec_save...: guest vector state to and from host registers. */
+
+    .globl bt_vec_load128
+    .type bt_vec_load128, @function
+bt_vec_load128:
+    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    movaps V_VEC + 64*\n(%rdi), %xmm\n
+    .endr
+    ldmxcsr V_MXCSR(%rdi)
+    ret
+    .globl bt_vec_save128
+    .type bt_vec_save128, @function
+bt_vec_save128:
+    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    movaps %xmm\n, V_VEC + 64*\n(%rdi)
+    .endr
+    stmxcsr V_MXCSR(%rdi)
+    ret
+
+    .globl bt_vec_load256
+    .type bt_vec_load256, @function
+bt_vec_load256:
+    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    vmovaps V_VEC + 64*\n(%rdi), %ymm\n
+    .endr
+    vldmxcsr V_MXCSR(%rdi)
+    ret
+    .globl bt_vec_save256
+    .type bt_vec_save256, @function
+bt_vec_save256:
+    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    vmovaps %ymm\n, V_VEC + 64*\n(%rdi)
+    .endr
+    vstmxcsr V_MXCSR(%rdi)
+    vzeroupper
+    ret
+
+    .globl bt_vec_load512
+    .type bt_vec_load512, @function
+bt_vec_load512:
+    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+    vmovaps V_VEC + 64*\n(%rdi), %zmm\n
+    .endr
+    .irp n, 0,1,2,3,4,5,6,7
+    kmovq V_K + 8*\n(%rdi), %k\n
+    .endr
+    vldmxcsr V_MXCSR(%rdi)
+    ret
+    .globl bt_vec_save512
+    .type bt_vec_save512, @function
+bt_vec_save512:
+    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+    vmovaps %zmm\n, V_VEC + 64*\n(%rdi)
+    .endr
+    .irp n, 0,1,2,3,4,5,6,7
+    kmovq %k\n, V_K + 8*\n(%rdi)
+    .endr
+    vstmxcsr V_MXCSR(%rdi)
+    vzeroupper
+    ret
+
+/* u32 bt_enter(struct vcpu *v, const void *host_pc): run translated code at @host_pc (a far entry: T1 = v->rip) until it exits;
+ * returns enum bt_exit with exit_arg and exit_site in v->eng. Vector state is loaded before and saved after by v->eng's routines. */
+    .globl bt_enter
+    .type bt_enter, @function
+bt_enter:
+    push %rbx
+    push %rbp
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    sub $24, %rsp
+    stmxcsr 8(%rsp)
+    mov %rdi, 16(%rsp)
+    mov %rsi, V_SAVE(%rdi)
+    mov %rsp, V_HOST_RSP(%rdi)
+    call *V_VEC_LOAD(%rdi)
+    mov V_RFLAGS(%rdi), %rax
+    and $ARITH, %eax
+    or $FLAGS_RUN, %eax
+    mov V_TABLE(%rdi), %r15
+    mov V_RIP(%rdi), %r10
+    mov V_GPR+8*1(%rdi), %rcx
+    mov V_GPR+8*2(%rdi), %rdx
+    mov V_GPR+8*3(%rdi), %rbx
+    mov V_GPR+8*5(%rdi), %rbp
+    mov V_GPR+8*6(%rdi), %rsi
+    mov V_GPR+8*8(%rdi), %r8
+    mov V_GPR+8*9(%rdi), %r9
+    mov V_GPR+8*12(%rdi), %r12
+    mov V_GPR+8*13(%rdi), %r13
+    mov V_GPR+8*14(%rdi), %r14
+    push %rax
+    popfq /* from here on AC is set: aligned accesses only */
+    mov V_GPR+8*0(%rdi), %rax
+    mov V_GPR+8*4(%rdi), %rsp
+    mov V_GPR+8*7(%rdi), %rdi
+    jmp *%gs:V_SAVE
+
+/* Exits. The reason goes to T2 (r11), after what T2 carried is stored. */
+    .globl bt_exit_step
+    .globl bt_exit_link
+    .globl bt_exit_lookup
+    .globl bt_exit_poll
+bt_exit_link:
+    mov %r11, %gs:V_EXIT_SITE
+    mov $EXIT_LINK, %r11d
+    jmp leave
+bt_exit_lookup:
+    mov $EXIT_LOOKUP, %r11d
+    jmp leave
+bt_exit_poll:
+    mov $EXIT_POLL, %r11d
+    jmp leave
+bt_exit_step:
+    mov $EXIT_STEP, %r11d
+leave:
+    mov %r10, %gs:V_EXIT_ARG
+    mov %rax, %gs:V_GPR+8*0
+    mov %rcx, %gs:V_GPR+8*1
+    mov %rdx, %gs:V_GPR+8*2
+    mov %rbx, %gs:V_GPR+8*3
+    mov %rsp, %gs:V_GPR+8*4
+    mov %rbp, %gs:V_GPR+8*5
+    mov %rsi, %gs:V_GPR+8*6
+    mov %rdi, %gs:V_GPR+8*7
+    mov %r8, %gs:V_GPR+8*8
+    mov %r9, %gs:V_GPR+8*9
+    mov %r12, %gs:V_GPR+8*12
+    mov %r13, %gs:V_GPR+8*13
+    mov %r14, %gs:V_GPR+8*14
+    mov %gs:V_HOST_RSP, %rsp
+    pushfq
+    pop %rax
+    pushq $FLAGS_C
+    popfq
+    mov 16(%rsp), %rbx
+    mov %r11d, %ebp
+    and $ARITH, %eax
+    mov V_RFLAGS(%rbx), %rcx
+    and $~ARITH, %rcx
+    or %rax, %rcx
+    mov %rcx, V_RFLAGS(%rbx)
+    mov %rbx, %rdi
+    call *V_VEC_SAVE(%rbx)
+    ldmxcsr 8(%rsp)
+    mov %ebp, %eax
+    add $24, %rsp
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %rbp
+    pop %rbx
+    ret
+
+/* The jump cache (code.c): T1 = linear address of the target. Entries { minus the address, host code }; an entry that does not
+ * match, or is empty, leads to bt_exit_lookup. No flag is touched. */
+    .globl bt_jump
+bt_jump:
+    pextq %gs:V_JUMP_MASK, %r10, %r11
+    lea (%r11,%r11), %r11
+    mov %rcx, %gs:V_SAVE
+    mov %gs:V_JUMP_CACHE, %rcx
+    lea (%rcx,%r11,8), %r11
+    mov (%r11), %rcx
+    lea (%rcx,%r10), %rcx
+    jrcxz 1f
+    mov %gs:V_SAVE, %rcx
+    jmp bt_exit_lookup
+1:  mov %gs:V_SAVE, %rcx
+    jmp *8(%r11)
+
+    .section .note.GNU-stack,"",@progbits
