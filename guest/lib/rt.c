@@ -206,6 +206,7 @@ void cpu_tables_load(int cpu)
 
 void rt_init(void)
 {
+    asm volatile("fninit"); /* reset leaves x87 exceptions unmasked */
     outb(COM1 + 1, 0);
     outb(COM1 + 3, 3);
     heap_at = ((u64)__image_end + 4095) & ~4095ull;
