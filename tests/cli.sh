@@ -173,6 +173,10 @@ grep -qE '^\{"insns": [0-9]+, .*"insns_per_s": [0-9]+, "peak_memory_kib": [1-9][
     { not_ok '--stats=json'; cat "$ERR"; }
 timeout 20 "$RING3" run --kernel hello --stats --serial none 2>"$ERR"
 grep -q '^insns_per_s' "$ERR" && ok '--stats' || not_ok '--stats'
+tiny hello "${HELLO[@]}" f3 90 "${HELLO[@]}" "${RESET[@]}"
+timeout 20 "$RING3" run --kernel hello --timeout 1 --serial file:/dev/full 2>"$ERR"
+is 'a full disk does not end the machine' 6 $?
+is 'a full disk is told once' 1 "$(grep -c "'file:/dev/full': No space left" "$ERR")"
 tiny echo "${ECHO_CODE[@]}"
 exec 3> >(timeout 20 "$RING3" run --kernel echo >echoed 2>/dev/null)
 printf 'a\x01xb' >&3

@@ -80,6 +80,7 @@ static s64 write_some(struct stream *s, const u8 *buf, u32 bytes)
 static void out_broke(struct stream *s)
 {
     s->out_dead = true;
+    s->out_errno = s->out_how == OUT_FILE ? errno : 0;
     s->out.used = 0;
 }
 
@@ -121,6 +122,12 @@ u32 stream_write(struct stream *s, const u8 *buf, u32 bytes)
     return done;
 }
 
+static void tell_lost(struct stream *s, int error)
+{
+    char buf[96];
+    if (error && s->ev.lost) s->ev.lost(s->ev.ctx, strerror_r(error, buf, sizeof buf));
+}
+
 /* Send what is queued; tell the device when it was refused before and may try again. Loop thread.
  */
 static void push(struct stream *s)
@@ -130,7 +137,10 @@ static void push(struct stream *s)
     bool gone = s->out_dead && s->out_how == OUT_SOCKET;
     bool tell = s->blocked && s->out.used <= FIFO_BYTES / 2;
     if (tell) s->blocked = false;
+    int lost = s->out_errno;
+    s->out_errno = 0;
     pthread_mutex_unlock(&s->lock);
+    tell_lost(s, lost);
     if (gone) stream_client_gone(s);
     if (tell) s->ev.writable(s->ev.ctx);
 }

@@ -17,8 +17,10 @@ struct stream_events {
     void *ctx;
     u32 (*room)(void *ctx); /* how many bytes input() may bring now          */
     void (*input)(void *ctx, const u8 *buf, u32 bytes);
-    void (*writable)(void *ctx); /* stream_write() would take more now            */
-    void (*quit)(void *ctx);     /* the user asked to leave (Ctrl-A x)            */
+    void (*writable)(void *ctx);              /* stream_write() would take more now            */
+    void (*quit)(void *ctx);                  /* the user asked to leave (Ctrl-A x)            */
+    void (*lost)(void *ctx, const char *why); /* once: a file refuses output, from here on it is
+                                                 lost; may be NULL */
 };
 /** stream_open - open @spec. Errors name the path: E_INVAL (unknown kind), E_BUSY (socket in use),
  * E_PERM, E_NOENT, E_SYS. */

@@ -46,6 +46,7 @@ struct stream {
     enum stream_out out_how;
     int out_fd;
     bool out_dead; /* the other end is gone: output vanishes                              */
+    int out_errno; /* why, until ev.lost() was told */
     bool blocked;  /* stream_write() refused bytes; tell when there is room               */
     struct fifo out;
 };

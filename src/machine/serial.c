@@ -49,14 +49,24 @@ static void on_quit(void *ctx)
     machine_end(s->m, RING3_STOPPED, 0, "left the console");
 }
 
+static void on_lost(void *ctx, const char *why)
+{
+    struct serial *s = ctx;
+    log_warn(&s->m->log, "serial '%s': %s: its output is lost from here on", s->m->cfg.serial, why);
+}
+
 int serial_open(struct serial *s, struct machine *m, const char *spec, struct err *e)
 {
     s->m = m;
     s->bus = &m->bus;
     s->chardev.back = &back_ops;
     s->chardev.back_ctx = s;
-    const struct stream_events ev = {
-        .ctx = s, .room = on_room, .input = on_input, .writable = on_writable, .quit = on_quit};
+    const struct stream_events ev = {.ctx = s,
+                                     .room = on_room,
+                                     .input = on_input,
+                                     .writable = on_writable,
+                                     .quit = on_quit,
+                                     .lost = on_lost};
     return stream_open(&s->stream, spec, m->loop, &ev, e);
 }
 
