@@ -11,11 +11,12 @@
 struct walk {
     gpa_t gpa;     /* physical address of the byte                              */
     u8 page_shift; /* 12, 21, 22 or 30: size of the mapping                     */
-    bool writable; /* a write would be allowed now and D is already set         */
+    bool writable; /* data walks: a write is allowed and D is already set       */
     bool user;     /* U/S at every level                                        */
     bool exec;     /* not NX at any level                                       */
     bool global;
-    u32 error; /* #PF error code when the walk returned X_FAULT             */
+    bool accessed; /* A is set at every level: the processor may keep the translation */
+    u32 error;     /* #PF error code when the walk returned X_FAULT             */
 };
 enum walk_flags {
     WALK_SYS = 1 << 0,  /* implicit supervisor access */
@@ -28,6 +29,28 @@ enum walk_flags {
  * paging off too.
  */
 int mmu_walk(struct vcpu *v, gva_t gva, enum access kind, u32 flags, struct walk *w);
+
+/* v->tlb.ctx: | address space number 11:2 | privilege 1:0 |. Numbers are not used again before
+ * all(). */
+enum tlb_priv { PRIV_SUPERVISOR, PRIV_USER, PRIV_SUPERVISOR_AC, PRIV_BITS = 2 };
+/* An engine with translations of its own keeps them as valid as the arrays of cpu/tlb.h by hearing
+ * of every invalidation. All are called on the vCPU's thread, before the invalidation is relied on;
+ * they may be called from a fault handler, so they take no lock and allocate nothing. */
+struct tlb_observer {
+    void *ctx;
+    /* the page at @gva, whole if large, in space @asn and where it is global; ASN_NONE: no space */
+    void (*page)(void *ctx, gva_t gva, u32 asn);
+    void (*space_dropped)(void *ctx, u32 asn); /* never used again but for all() */
+    void (*all)(void *ctx);                    /* globals included               */
+    void (*writes)(void *ctx, gpa_t page_gpa); /* nobody may write to it directly any more */
+    void (*ctx_changed)(void *ctx);            /* v->tlb.ctx is set: often the same again  */
+};
+enum { ASN_NONE = 0xFFFF };
+/** mmu_observe - from now on tell @o (borrowed; NULL: nobody). What it knew before counts as all()
+ * dropped; ctx_changed() is called at once. */
+void mmu_observe(struct vcpu *v, const struct tlb_observer *o);
+/** mmu_watched - is a data breakpoint armed on the page of @gva? Its accesses stay slow. */
+bool mmu_watched(const struct vcpu *v, gva_t gva);
 
 /** mmu_init - TLB and ops for @v; @shared is the machine's coherence domain. fini frees. */
 struct mmu_domain;

@@ -124,7 +124,7 @@ static int descend(struct vcpu *v, const struct shape *s, gva_t gva, struct walk
     gpa_t table = s->pae ? v->cr3 & PTE_ADDR(52) : v->cr3 & 0xFFFFF000u;
     u32 level = s->levels - 1;
     p->count = 0;
-    w->writable = w->user = w->exec = true;
+    w->writable = w->user = w->exec = w->accessed = true;
     for (;; level--) {
         u64 index = (gva >> leaf_shift(s, level)) & (BIT(s->index_bits) - 1);
         bool pdpte = s->pae && !s->longmode && level == 2;
@@ -139,6 +139,7 @@ static int descend(struct vcpu *v, const struct shape *s, gva_t gva, struct walk
             return X_FAULT;
         }
         if (!pdpte) {
+            w->accessed &= (e & PTE_A) != 0;
             w->writable &= (e & PTE_W) != 0;
             w->user &= (e & PTE_U) != 0;
             if (s->pae && e & PTE_NX) w->exec = false;
@@ -155,8 +156,12 @@ static int descend(struct vcpu *v, const struct shape *s, gva_t gva, struct walk
 
 static void identity(gva_t gva, struct walk *w)
 {
-    *w = (struct walk){
-        .gpa = gva, .page_shift = PAGE_SHIFT, .writable = true, .user = true, .exec = true};
+    *w = (struct walk){.gpa = gva,
+                       .page_shift = PAGE_SHIFT,
+                       .writable = true,
+                       .user = true,
+                       .exec = true,
+                       .accessed = true};
 }
 
 int mmu_walk(struct vcpu *v, gva_t gva, enum access kind, u32 flags, struct walk *w)
@@ -177,10 +182,13 @@ int mmu_walk(struct vcpu *v, gva_t gva, enum access kind, u32 flags, struct walk
             w->error |= PF_P;
             return X_FAULT;
         }
-        if (flags & WALK_PEEK || set_accessed(v, &s, &p, kind == ACC_WRITE)) break;
+        if (flags & WALK_PEEK) break;
+        w->accessed = set_accessed(v, &s, &p, kind == ACC_WRITE);
+        if (w->accessed) break;
     }
-    /* a fast write entry needs D set and a write allowed to this privilege */
-    bool may_write = w->writable || (!(v->cr0 & CR0_WP) && v->cpl != 3);
+    /* a fast write entry needs D set and a write allowed to this privilege; a fetch is checked
+     * against other rules, so it tells nothing about writes */
+    bool may_write = kind != ACC_EXEC && (w->writable || (!(v->cr0 & CR0_WP) && v->cpl != 3));
     w->writable = may_write && p.entry[p.count - 1] & PTE_D;
     return 0;
 }
