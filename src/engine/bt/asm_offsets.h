@@ -1,25 +1,25 @@
-/* asm_offsets.h - struct vcpu as enter.S sees it. bt.c checks every line against the struct: when a field moves, the build
- * fails there with the row to change. */
+/* asm_offsets.h - struct vcpu as enter.S sees it. bt.c checks every line against the struct: when a
+ * field moves, the build fails there with the row to change. */
 #ifndef ENGINE_BT_ASM_OFFSETS_H
 #define ENGINE_BT_ASM_OFFSETS_H
-#define V_GPR        0
-#define V_RIP        128
-#define V_RFLAGS     136
-#define V_TABLE      176
-#define V_HOST_RSP   184
-#define V_EXIT_ARG   192
-#define V_EXIT_SITE  200
-#define V_SAVE       208
+#define V_GPR 0
+#define V_RIP 128
+#define V_RFLAGS 136
+#define V_TABLE 176
+#define V_HOST_RSP 184
+#define V_EXIT_ARG 192
+#define V_EXIT_SITE 200
+#define V_SAVE 208
 #define V_JUMP_CACHE 240
-#define V_JUMP_MASK  248
-#define V_VEC_LOAD   256
-#define V_VEC_SAVE   264
-#define V_MXCSR      1032
-#define V_VEC        1536
-#define V_K          3584
+#define V_JUMP_MASK 248
+#define V_VEC_LOAD 256
+#define V_VEC_SAVE 264
+#define V_MXCSR 1032
+#define V_VEC 1536
+#define V_K 3584
 /* enum bt_exit */
-#define EXIT_STEP    0
-#define EXIT_LINK    1
-#define EXIT_LOOKUP  2
-#define EXIT_POLL    3
+#define EXIT_STEP 0
+#define EXIT_LINK 1
+#define EXIT_LOOKUP 2
+#define EXIT_POLL 3
 #endif

@@ -1,37 +1,38 @@
 /* bt_internal.h - how the parts of the translator fit together.
  *
- * Guest and host speak the same instruction set, so most instructions are copied; only memory operands, control flow and
- * sensitive instructions change.
+ * Guest and host speak the same instruction set, so most instructions are copied; only memory
+ * operands, control flow and sensitive instructions change.
  *
  * Registers while translated code runs
- *   guest RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R12 R13 R14   in the same host register (RSP is a value, never a stack)
- *   guest R10 R11 R15          in v->gpr[], reached through GS
- *   host R10 (T1), R11 (T2)    temporaries, dead at instruction boundaries
- *   host R15 (TB)              base of the current translation table + TABLE_SHIFT
- *   host RFLAGS                the guest's six arithmetic flags, always exact; AC = 1 (see below); DF = 0
- *   host vector registers, MXCSR   the guest's (x87 stays in v->fx: its instructions are stepped)
- *   host GS base               struct vcpu *v
- *   everything else            in struct vcpu (RFLAGS' other bits: v->rflags; RIP: code_base + offset, below)
+ *   guest RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R12 R13 R14   in the same host register (RSP is a
+ * value, never a stack) guest R10 R11 R15          in v->gpr[], reached through GS host R10 (T1),
+ * R11 (T2)    temporaries, dead at instruction boundaries host R15 (TB)              base of the
+ * current translation table + TABLE_SHIFT host RFLAGS                the guest's six arithmetic
+ * flags, always exact; AC = 1 (see below); DF = 0 host vector registers, MXCSR   the guest's (x87
+ * stays in v->fx: its instructions are stepped) host GS base               struct vcpu *v
+ *   everything else            in struct vcpu (RFLAGS' other bits: v->rflags; RIP: code_base +
+ * offset, below)
  *
- * Memory. One linear table per address space and privilege (table.h) gives host-minus-guest of each page:
- *       lea  T1, [guest address]              (plus FS/GS base where used)
- *       rorx T2, T1, 48                       index = address bits 47:12, whatever the upper bits
- *       shrx T2, T2, TB                       (count: TB's low six bits = 28)
- *       mov  T2, [TB + T2*8 - 28]
- *       op   [T1 + T2]
- *   No flag is touched and nothing is tested: where an access is not plain RAM with the right permission, T1 + T2 is an
- *   address that faults, and the signal handler sees to it (fault.c). Non-canonical guest addresses land on non-canonical host
- *   addresses. Scalar accesses that are misaligned trap through AC once; the instruction is then translated again with
- *   an explicit page-crossing test ("checked").
+ * Memory. One linear table per address space and privilege (table.h) gives host-minus-guest of each
+ * page: lea  T1, [guest address]              (plus FS/GS base where used) rorx T2, T1, 48 index =
+ * address bits 47:12, whatever the upper bits shrx T2, T2, TB                       (count: TB's
+ * low six bits = 28) mov  T2, [TB + T2*8 - 28] op   [T1 + T2] No flag is touched and nothing is
+ * tested: where an access is not plain RAM with the right permission, T1 + T2 is an address that
+ * faults, and the signal handler sees to it (fault.c). Non-canonical guest addresses land on
+ * non-canonical host addresses. Scalar accesses that are misaligned trap through AC once; the
+ * instruction is then translated again with an explicit page-crossing test ("checked").
  *
- * Precision. Every fault happens before the instruction changed anything but T1 and T2, so after mapping host PC to guest PC
- * the handler can have the interpreter do the whole instruction: page fault, MMIO, crossing, traced page, #DE, whatever.
+ * Precision. Every fault happens before the instruction changed anything but T1 and T2, so after
+ * mapping host PC to guest PC the handler can have the interpreter do the whole instruction: page
+ * fault, MMIO, crossing, traced page, #DE, whatever.
  *
- * RIP. Code is translated per guest-physical page and is position independent: v->code_base holds the linear address of the page
- * being executed; RIP-relative operands and return addresses are made from it. Blocks have a far entry (T1 = the target's
- * linear address; sets code_base) and a near entry (jumps within the page).
+ * RIP. Code is translated per guest-physical page and is position independent: v->code_base holds
+ * the linear address of the page being executed; RIP-relative operands and return addresses are
+ * made from it. Blocks have a far entry (T1 = the target's linear address; sets code_base) and a
+ * near entry (jumps within the page).
  *
- * Interrupts. Every near entry loads from a poll page which bt_kick() makes unreadable: the fault is at an instruction boundary. */
+ * Interrupts. Every near entry loads from a poll page which bt_kick() makes unreadable: the fault
+ * is at an instruction boundary. */
 #ifndef ENGINE_BT_BT_INTERNAL_H
 #define ENGINE_BT_BT_INTERNAL_H
 #include "base/err.h"
@@ -50,12 +51,12 @@ enum bt_exit {
 
 /* ---- translation of one block (translate.c) ---- */
 enum { BT_BLOCK_INSNS = 64, BT_BLOCK_CODE_BYTES = 16384 };
-struct bt_mark { /* where a guest instruction's host code starts */
+struct bt_mark {   /* where a guest instruction's host code starts */
     u16 host_off;  /* from the block's code start */
     u16 guest_off; /* from the page's start       */
 };
 struct bt_block {
-    u32 code_off;  /* of the far entry, in the code cache        */
+    u32 code_off; /* of the far entry, in the code cache        */
     u32 code_bytes;
     u16 near_off;  /* near entry, from code_off                  */
     u16 guest_off; /* first byte, from the page's start          */
@@ -66,29 +67,33 @@ struct bt_block {
 /* What is known about instructions of a page, by byte offset, from earlier executions. */
 struct bt_hints {
     u8 checked[PAGE_BYTES / 8]; /* may cross a page: translate with the explicit test */
-    u8 stepped[PAGE_BYTES / 8]; /* keeps faulting (MMIO, traced page): leave it to the interpreter */
+    u8 stepped[PAGE_BYTES /
+               8]; /* keeps faulting (MMIO, traced page): leave it to the interpreter */
 };
-/* Emission target: @rw is written, @off is its place in the code cache (for rel32 to the stubs below). */
+/* Emission target: @rw is written, @off is its place in the code cache (for rel32 to the stubs
+ * below). */
 struct bt_out {
     u8 *rw;
     u32 off;
     u32 room; /* bytes, at least BT_BLOCK_CODE_BYTES */
     struct bt_mark mark[BT_BLOCK_INSNS];
 };
-/* Offsets in the code cache of the fixed pieces the blocks jump to (enter.S, copied there once). All take what they say and
- * may be jumped to with flags and every guest register live. */
+/* Offsets in the code cache of the fixed pieces the blocks jump to (enter.S, copied there once).
+ * All take what they say and may be jumped to with flags and every guest register live. */
 struct bt_stubs {
-    u32 step;   /* T1d = guest_off of the instruction                             */
-    u32 link;   /* T1d = guest_off of the target, T2d = code offset of the jump's rel32 field to patch */
+    u32 step; /* T1d = guest_off of the instruction                             */
+    u32 link; /* T1d = guest_off of the target, T2d = code offset of the jump's rel32 field to patch
+               */
     u32 lookup; /* T1 = linear address of the target                              */
     u32 jump;   /* T1 = linear address: jump cache, else as lookup                */
     u32 poll;   /* offset of the 8-byte-aligned poll word, relative like code      */
 };
 struct bt;
 /**
- * bt_translate - emit the block whose decoded instructions are @b (64-bit code, first byte at @guest_off of its page) at @out.
- * Fills @block (mark points into @out->mark). Returns the bytes emitted, > 0. Every instruction can be translated: what has no
- * inline form becomes an exit to stubs.step and ends the block.
+ * bt_translate - emit the block whose decoded instructions are @b (64-bit code, first byte at
+ * @guest_off of its page) at @out. Fills @block (mark points into @out->mark). Returns the bytes
+ * emitted, > 0. Every instruction can be translated: what has no inline form becomes an exit to
+ * stubs.step and ends the block.
  */
 u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, struct bt_out *out,
                  struct bt_block *block);

@@ -33,8 +33,10 @@ static int map_code(struct bt_code *c, struct err *e)
     int fd = memfd_create("ring3-bt", MFD_CLOEXEC);
     if (fd < 0) return err_errno(e, "code cache");
     int rc = ftruncate(fd, (off_t)BT_CODE_BYTES);
-    void *rw = rc < 0 ? MAP_FAILED : mmap(NULL, BT_CODE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    void *rx = rc < 0 ? MAP_FAILED : mmap(NULL, BT_CODE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    void *rw =
+        rc < 0 ? MAP_FAILED : mmap(NULL, BT_CODE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *rx =
+        rc < 0 ? MAP_FAILED : mmap(NULL, BT_CODE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
     c->rw = rw == MAP_FAILED ? NULL : rw;
     c->rx = rx == MAP_FAILED ? NULL : rx;
     rc = c->rw && c->rx ? 0 : err_errno(e, "code cache");
@@ -96,7 +98,8 @@ void code_drop_all(struct bt_code *c)
     c->flushes++;
 }
 
-/* ---- pages ------------------------------------------------------------------------------------ */
+/* ---- pages ------------------------------------------------------------------------------------
+ */
 
 static struct bt_page *set_of(const struct bt_code *c, u64 page)
 {
@@ -163,7 +166,8 @@ const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa)
     return NULL;
 }
 
-/* ---- blocks ----------------------------------------------------------------------------------- */
+/* ---- blocks -----------------------------------------------------------------------------------
+ */
 
 bool code_room(struct bt_code *c)
 {
@@ -174,7 +178,8 @@ bool code_room(struct bt_code *c)
     return true;
 }
 
-const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, gpa_t page_gpa, u32 bytes)
+const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, gpa_t page_gpa,
+                               u32 bytes)
 {
     struct bt_page *p = code_page(c, page_gpa, true);
     u32 index = ++c->slots;

@@ -1,9 +1,11 @@
-/* code.h - the code cache of one vCPU: translated blocks by guest-physical address, and the jump caches.
+/* code.h - the code cache of one vCPU: translated blocks by guest-physical address, and the jump
+ * caches.
  *
- * One memfd mapped twice, writable and executable; bounded by BT_CODE_BYTES and filled front to back; when it (or a
- * table) is full everything is dropped. Layout: stubs, the poll page, blocks.
- * Dropping a page's blocks puts a jump to the lookup stub over their far entries: jump caches may keep pointing there. Near entries are only
- * reached from blocks of the same page. Owner: the vCPU's thread, which never runs translated code meanwhile. */
+ * One memfd mapped twice, writable and executable; bounded by BT_CODE_BYTES and filled front to
+ * back; when it (or a table) is full everything is dropped. Layout: stubs, the poll page, blocks.
+ * Dropping a page's blocks puts a jump to the lookup stub over their far entries: jump caches may
+ * keep pointing there. Near entries are only reached from blocks of the same page. Owner: the
+ * vCPU's thread, which never runs translated code meanwhile. */
 #ifndef ENGINE_BT_CODE_H
 #define ENGINE_BT_CODE_H
 #include "engine/bt/bt_internal.h"
@@ -22,8 +24,8 @@ enum {
 #define JUMP_MASK 0x73FFull /* address bits 14:12 and 9:0 choose the entry */
 
 struct bt_page {
-    u64 page;            /* guest-physical page number + 1; 0 when unused */
-    u32 first;           /* its blocks: chain of block indices, 0 ends    */
+    u64 page;              /* guest-physical page number + 1; 0 when unused */
+    u32 first;             /* its blocks: chain of block indices, 0 ends    */
     u32 start[PAGE_BYTES]; /* block index by offset, 0 none              */
     struct bt_hints hints;
 };
@@ -54,20 +56,27 @@ void code_drop_all(struct bt_code *c);
 bool code_drop(struct bt_code *c, gpa_t start, gpa_t end);
 /** code_find - block at @gpa, or NULL. */
 const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa);
-/** code_page - record of the page, made if need be (@make), else NULL. Hints survive dropping blocks, not eviction. */
+/** code_page - record of the page, made if need be (@make), else NULL. Hints survive dropping
+ * blocks, not eviction. */
 struct bt_page *code_page(struct bt_code *c, gpa_t gpa, bool make);
 /** code_room - make sure a block fits; drops everything when it does not. True when it did that. */
 bool code_room(struct bt_code *c);
-/** code_add - take @bytes just emitted at c->used as block @b of the page at @page_gpa; copies its marks. */
-const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, gpa_t page_gpa, u32 bytes);
+/** code_add - take @bytes just emitted at c->used as block @b of the page at @page_gpa; copies its
+ * marks. */
+const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, gpa_t page_gpa,
+                               u32 bytes);
 /** code_at - block whose host code holds executable address @pc, NULL for stubs and strangers. */
 const struct bt_slot *code_at(const struct bt_code *c, u64 pc);
 /** code_mark_of - the guest instruction that host @pc of @s belongs to. */
 const struct bt_mark *code_mark_of(const struct bt_code *c, const struct bt_slot *s, u64 pc);
 /** code_patch_jump - make the rel32 field at code offset @site jump to code offset @target. */
 void code_patch_jump(struct bt_code *c, u32 site, u32 target);
-/** code_poll_arm - make the next poll fault (any thread); code_poll_disarm - back to normal (owner). */
+/** code_poll_arm - make the next poll fault (any thread); code_poll_disarm - back to normal
+ * (owner). */
 void code_poll_arm(struct bt_code *c);
 void code_poll_disarm(struct bt_code *c);
-static inline const u8 *code_far(const struct bt_code *c, const struct bt_slot *s) { return c->rx + s->b.code_off; }
+static inline const u8 *code_far(const struct bt_code *c, const struct bt_slot *s)
+{
+    return c->rx + s->b.code_off;
+}
 #endif

@@ -149,7 +149,9 @@ const struct insn *cache_crosser(struct cache *c, struct vcpu *v, gva_t lin)
 {
     struct crosser *x = &c->crosser[(lin >> PAGE_SHIFT) % CROSSERS];
     u32 first = PAGE_BYTES - (u32)(lin & ~PAGE_MASK);
-    if (x->lin == lin && x->insn.mode == v->mode && x->insn.len > first && same_bytes(v, lin, &x->insn)) return &x->insn;
+    if (x->lin == lin && x->insn.mode == v->mode && x->insn.len > first &&
+        same_bytes(v, lin, &x->insn))
+        return &x->insn;
     x->lin = 0;
     if (step_fetch(v, &x->insn)) return NULL;
     x->lin = lin;

@@ -77,7 +77,8 @@ void fault_unregister(struct fault_region *r)
     }
 }
 
-/* AUTODISARM: the kernel does not look whether RSP happens to point into this stack, which a guest could arrange. */
+/* AUTODISARM: the kernel does not look whether RSP happens to point into this stack, which a guest
+ * could arrange. */
 int fault_stack_enter(struct fault_stack *s, struct err *e)
 {
     s->memory = malloc(STACK_BYTES);

@@ -1,6 +1,7 @@
-/* engine/common/fault.h - host exceptions raised by generated code: who owns a code range decides what they mean.
- * Signal dispositions belong to the process, so the list of ranges does too. A signal whose instruction pointer is in a
- * registered range goes to its owner; everything else goes to the handler that was installed before ring3's. */
+/* engine/common/fault.h - host exceptions raised by generated code: who owns a code range decides
+ * what they mean. Signal dispositions belong to the process, so the list of ranges does too. A
+ * signal whose instruction pointer is in a registered range goes to its owner; everything else goes
+ * to the handler that was installed before ring3's. */
 #ifndef ENGINE_COMMON_FAULT_H
 #define ENGINE_COMMON_FAULT_H
 #include <signal.h>
@@ -11,13 +12,14 @@
 
 struct fault_region {
     u64 start, bytes; /* host addresses of the executable mapping */
-    /* Runs on the faulting thread's signal stack, with RFLAGS.AC clear. Changes @uc and returns true to go on, or false: not
-     * expected, a bug of ours. */
+    /* Runs on the faulting thread's signal stack, with RFLAGS.AC clear. Changes @uc and returns
+     * true to go on, or false: not expected, a bug of ours. */
     bool (*fn)(struct fault_region *r, siginfo_t *info, ucontext_t *uc);
 };
 
-/** fault_register - @r is borrowed until fault_unregister. Installs the handlers of SIGSEGV, SIGBUS, SIGFPE and SIGILL the first
- * time. Any thread. Errors: E_NOMEM (too many ranges), E_SYS. */
+/** fault_register - @r is borrowed until fault_unregister. Installs the handlers of SIGSEGV,
+ * SIGBUS, SIGFPE and SIGILL the first time. Any thread. Errors: E_NOMEM (too many ranges), E_SYS.
+ */
 int fault_register(struct fault_region *r, struct err *e) MUST_USE;
 void fault_unregister(struct fault_region *r);
 
@@ -25,7 +27,8 @@ void fault_unregister(struct fault_region *r);
 struct fault_stack {
     void *memory; /* owned */
 };
-/** fault_stack_enter - give this thread a signal stack (usable whatever RSP holds). fault_stack_leave takes it away. */
+/** fault_stack_enter - give this thread a signal stack (usable whatever RSP holds).
+ * fault_stack_leave takes it away. */
 int fault_stack_enter(struct fault_stack *s, struct err *e) MUST_USE;
 void fault_stack_leave(struct fault_stack *s);
 #endif

@@ -117,7 +117,7 @@ static enum x_result exec_reg_fpu(struct vcpu *v, const struct insn *i)
 {
     const struct native_thunk *t = i->thunk;
     if (unlikely(v->fpu_fault[i->fpu])) return vcpu_raise(v, v->fpu_fault[i->fpu]);
-    return t->code(v, NULL, i);
+    return t->code(v, (void *)(uintptr_t)i, i);
 }
 
 /* FST, FIST, FBSTP: an unmasked invalid operation, overflow or underflow leaves memory untouched,
@@ -157,7 +157,7 @@ static enum x_result exec_x87(struct vcpu *v, const struct insn *i)
     if (t->flags & THUNK_WAITS && v->fx.fsw & FSW_ES) return vcpu_raise(v, EXC_MF);
     v->fx.fop = unlikely_fop;
     v->fx.fdp = no_fdp;
-    enum x_result r = !i->mem_bytes                               ? t->code(v, NULL, i)
+    enum x_result r = !i->mem_bytes ? t->code(v, (void *)(uintptr_t)i, i)
                       : i->mem_rw == OPND_W && i->mem_bytes <= 10 ? store_x87(v, i, t)
                                                                   : exec_mem_checked(v, i);
     bool ran = v->fx.fip == (u64)(uintptr_t)t->code + t->insn_off;

@@ -6,9 +6,10 @@
 #include "cpu/vcpu.h"
 #include "engine/common/fault.h"
 
-/* What one thunk is called with: the vCPU, the memory operand's host address (or NULL), and the
- * decoded instruction. Returns X_NEXT, or X_FAULT when the instruction raised an exception on the
- * host. Clobbers what the C ABI lets it clobber. */
+/* What one thunk is called with: the vCPU, the memory operand's host address (where there is none,
+ * the instruction, so that an integer thunk is an insn_exec_fn), and the decoded instruction.
+ * Returns X_NEXT, or X_FAULT when the instruction raised an exception on the host. Clobbers what
+ * the C ABI lets it clobber. */
 typedef enum x_result thunk_fn(struct vcpu *v, void *mem, const struct insn *i);
 
 /* Which elements of the memory operand the instruction really touches. */

@@ -1,11 +1,11 @@
 /* engine/common/thunk.c - host code around one guest instruction.
- * Register use: RDI = vcpu, RSI = memory operand, RDX = the decoded instruction at entry; only
- * caller-saved registers are written (CMPXCHG8B/16B keep RBX in R8). Guest RAX, RCX and RDX stay in
- * their own registers, because instructions use them implicitly; the others are renamed to R8..R11,
- * or to a free one of RAX, RCX, RDX beside AH..BH, which no REX prefix may accompany. Vector, mask
- * and x87 registers keep their numbers. State is stored after the instruction, so a fault in it
- * leaves the guest as before. The stack pointer at the instruction is the one at entry: the fault
- * handler only has to return. */
+ * Register use: RDI = vcpu, RSI = memory operand, RDX = the decoded instruction at entry (RSI too
+ * without a memory operand); only caller-saved registers are written (CMPXCHG8B/16B keep RBX in
+ * R8). Guest RAX, RCX and RDX stay in their own registers, because instructions use them
+ * implicitly; the others are renamed to R8..R11, or to a free one of RAX, RCX, RDX beside AH..BH,
+ * which no REX prefix may accompany. Vector, mask and x87 registers keep their numbers. State is
+ * stored after the instruction, so a fault in it leaves the guest as before. The stack pointer at
+ * the instruction is the one at entry: the fault handler only has to return. */
 #include <string.h>
 
 #include "engine/common/thunk_plan.h"
@@ -141,6 +141,41 @@ static void put_stores(struct thunk_draft *t, const struct thunk_plan *p,
     PUT(t, 0x31, 0xC0, 0xC3);                                              /* xor eax, eax; ret */
 }
 
+/* op r/m, imm becomes op r/m, r11, so that one thunk serves every immediate: guests have hundreds
+ * of thousands of them, the cache has not. @b is a respelled instruction: legacy prefixes, REX,
+ * opcode, ModRM without SIB or displacement, immediate. */
+static bool lift_immediate(const struct thunk_plan *p, u8 *b, int *len)
+{
+    u32 n = 0;
+    u8 rex = 0, op, modrm = 0xC0;
+    if (p->high || p->zi.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY ||
+        p->zi.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT)
+        return false;
+    while (b[n] == 0x66 || b[n] == 0xF0 || b[n] == 0xF2 || b[n] == 0xF3) n++;
+    if ((b[n] & 0xF0) == 0x40) rex = b[n++];
+    op = b[n];
+    if (op == 0x80 || op == 0x81 || op == 0x83 || (op | 1) == 0xF7) modrm = b[n + 1];
+    if (op == 0x80 || op == 0x81 || op == 0x83) op = (u8)((modrm & 0x38) | (op & 1));
+    else if ((op | 1) == 0xF7 && (modrm & 0x30) == 0) op = 0x84 | (op & 1);
+    else if (op < 0x40 && (op & 6) == 4) op &= 0x39;
+    else if ((op | 1) == 0xA9) op = 0x84 | (op & 1);
+    else return false;
+    if (rex) n--;
+    b[n++] = rex | 0x44;
+    b[n++] = op;
+    b[n++] = (u8)((modrm & 0xC7) | (R11 & 7) << 3);
+    *len = (int)n;
+    return true;
+}
+
+/* mov r11, [insn + imm]: the instruction is the second argument where there is no memory operand,
+ * else the third. */
+static void put_immediate(struct thunk_draft *t, const struct thunk_plan *p)
+{
+    static_assert(offsetof(struct insn, imm) < 128, "short displacement");
+    PUT(t, 0x4C, 0x8B, p->mem ? 0x5A : 0x5E, offsetof(struct insn, imm));
+}
+
 bool thunk_build(struct thunk_draft *out, const struct insn *i, const struct host_caps *host)
 {
     struct thunk_plan p;
@@ -152,6 +187,7 @@ bool thunk_build(struct thunk_draft *out, const struct insn *i, const struct hos
     if (len <= 0) return false;
     memset(&out->meta, 0, sizeof out->meta);
     out->n = 0;
+    if (lift_immediate(&p, spelled, &len)) put_immediate(out, &p);
     put_loads(out, &p, host);
     out->meta.insn_off = (u16)out->n;
     put(out, spelled, (u32)len);

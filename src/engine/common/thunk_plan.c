@@ -344,7 +344,8 @@ static bool has_fault_suppression(const ZydisDecodedInstruction *zi)
     switch (zi->mnemonic) { /* E4NF in the manual, E4 in Zydis 4.0.0 */
     case ZYDIS_MNEMONIC_VDBPSADBW:
     case ZYDIS_MNEMONIC_VGF2P8AFFINEQB:
-    case ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB: return false;
+    case ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB:
+    case ZYDIS_MNEMONIC_VCVTNE2PS2BF16: return false;
     default: break;
     }
     switch (zi->meta.exception_class) {
