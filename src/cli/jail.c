@@ -54,6 +54,8 @@ static int drop_root(struct err *e)
     return drop_capabilities(e);
 }
 
+static bool is_socket(const char *serial) { return strncmp(serial, "unix:", 5) == 0; }
+
 /* ---- 3. Landlock (Documentation/userspace-api/landlock.rst) ------------------------------------
  */
 
@@ -110,7 +112,7 @@ static int enter_landlock(const char *serial, struct err *e)
     size_t bytes = deny_all(&all, abi);
     int fd = (int)syscall(SYS_landlock_create_ruleset, &all, bytes, 0);
     if (fd < 0) return err_errno(e, "jail: Landlock");
-    int rc = strncmp(serial, "unix:", 5) ? 0 : allow_remove(fd, serial + 5, e);
+    int rc = is_socket(serial) ? allow_remove(fd, serial + 5, e) : 0;
     if (rc == 0 && syscall(SYS_landlock_restrict_self, fd, 0) < 0)
         rc = err_errno(e, "jail: Landlock");
     close(fd);
@@ -147,6 +149,7 @@ struct rule {
     u32 action;
     int arg; /* -1: whatever the arguments */
     u64 mask, value;
+    bool socket_only;
 };
 
 static int add_rule(scmp_filter_ctx f, const struct rule *r)
@@ -156,24 +159,27 @@ static int add_rule(scmp_filter_ctx f, const struct rule *r)
     return seccomp_rule_add_array(f, r->action, r->call, r->arg >= 0, r->arg >= 0 ? &cmp : NULL);
 }
 
-static int add_rules(scmp_filter_ctx f)
+static int add_rules(scmp_filter_ctx f, bool socket)
 {
     const struct rule rules[] = {
-#define ALLOW(call, why) {SCMP_SYS(call), SCMP_ACT_ALLOW, -1, 0, 0},
+#define ALLOW(call, why) {SCMP_SYS(call), SCMP_ACT_ALLOW, -1, 0, 0, false},
+#define ALLOW_SOCKET(call, why) {SCMP_SYS(call), SCMP_ACT_ALLOW, -1, 0, 0, true},
 #define ALLOW_IF(call, arg, mask, value, why)                                                      \
-    {SCMP_SYS(call), SCMP_ACT_ALLOW, arg, mask, (u64)(value)},
-#define REFUSE(call, error, why) {SCMP_SYS(call), SCMP_ACT_ERRNO(error), -1, 0, 0},
+    {SCMP_SYS(call), SCMP_ACT_ALLOW, arg, mask, (u64)(value), false},
+#define REFUSE(call, error, why) {SCMP_SYS(call), SCMP_ACT_ERRNO(error), -1, 0, 0, false},
 #include "cli/jail.def"
 #undef ALLOW
+#undef ALLOW_SOCKET
 #undef ALLOW_IF
 #undef REFUSE
     };
     int rc = 0;
-    for (u32 i = 0; i < ARRAY_LEN(rules) && rc == 0; i++) rc = add_rule(f, &rules[i]);
+    for (u32 i = 0; i < ARRAY_LEN(rules) && rc == 0; i++)
+        if (socket || !rules[i].socket_only) rc = add_rule(f, &rules[i]);
     return rc;
 }
 
-static int enter_seccomp(struct err *e)
+static int enter_seccomp(bool socket, struct err *e)
 {
     struct sigaction sa = {.sa_sigaction = on_violation, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigfillset(&sa.sa_mask);
@@ -181,7 +187,7 @@ static int enter_seccomp(struct err *e)
     scmp_filter_ctx f = seccomp_init(SCMP_ACT_TRAP);
     if (!f) return err_set(e, E_NOMEM, "jail: seccomp");
     int rc = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-    if (rc == 0) rc = add_rules(f);
+    if (rc == 0) rc = add_rules(f, socket);
     if (rc == 0) rc = seccomp_load(f);
     seccomp_release(f);
     if (rc == 0) return 0;
@@ -199,5 +205,5 @@ int jail_enter(const char *serial, struct err *e)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return err_errno(e, "jail: no_new_privs");
     rc = enter_landlock(serial, e);
     if (rc < 0) return rc;
-    return enter_seccomp(e);
+    return enter_seccomp(is_socket(serial), e);
 }

@@ -61,6 +61,7 @@ static int deed_execute(void)
     return OTHER;
 }
 static int deed_kill(void) { return kill(getppid(), 0) < 0 ? FINE : OTHER; }
+static int deed_unlink(void) { return unlink("/nosuch") < 0 ? FINE : OTHER; }
 static int deed_abort(void) { abort(); }
 
 static void test_allowed(void **state)
@@ -80,6 +81,7 @@ static void test_refused(void **state)
     assert_int_equal(confined(deed_fork), STATUS_MONITOR);
     assert_int_equal(confined(deed_execute), STATUS_MONITOR);
     assert_int_equal(confined(deed_kill), STATUS_MONITOR);
+    assert_int_equal(confined(deed_unlink), STATUS_MONITOR);
 }
 
 int main(void)
