@@ -9,6 +9,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -69,7 +72,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static void start(struct term *t, const u8 *guest, size_t bytes)
+static void start_on(struct term *t, const u8 *guest, size_t bytes, const char *serial)
 {
     const char *program = getenv("RING3");
     if (!program) skip();
@@ -86,8 +89,14 @@ static void start(struct term *t, const u8 *guest, size_t bytes)
     setsid();
     ioctl(t->slave, TIOCSCTTY, 0);
     for (int n = 0; n < 3; n++) dup2(t->slave, n);
-    execl(program, "ring3", "run", "--kernel", t->kernel, "--memory", "16M", (char *)NULL);
+    execl(program, "ring3", "run", "--kernel", t->kernel, "--memory", "16M", "--serial", serial,
+          (char *)NULL);
     _exit(127);
+}
+
+static void start(struct term *t, const u8 *guest, size_t bytes)
+{
+    start_on(t, guest, bytes, "stdio");
 }
 
 /* Read from the terminal until @text was seen. */
@@ -206,6 +215,33 @@ static void test_stop_and_continue(void **state)
     assert_restored(t);
 }
 
+/* A console on a socket, through the jail: clients one after the other, and the socket is gone in
+ * the end. */
+static void test_socket(void **state)
+{
+    struct term *t = *state;
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    char folder[] = "/tmp/ring3-pty-XXXXXX", serial[64];
+    assert_non_null(mkdtemp(folder));
+    chmod(folder, 0777); /* root becomes nobody, who has to remove the socket */
+    snprintf(sa.sun_path, sizeof sa.sun_path, "%s/socket", folder);
+    snprintf(serial, sizeof serial, "unix:%s", sa.sun_path);
+    start_on(t, echo_guest, sizeof echo_guest, serial);
+    for (char c = 'a'; c < 'e'; c++) {
+        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        for (u32 i = 0; connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0 && i < 1000; i++)
+            usleep(10000);
+        char back = 0;
+        assert_int_equal(write(fd, &c, 1), 1);
+        while (back != c) assert_int_equal(read(fd, &back, 1), 1);
+        close(fd);
+    }
+    kill(t->pid, SIGTERM);
+    assert_int_equal(end_status(t), 128 + SIGTERM);
+    assert_int_equal(access(sa.sun_path, F_OK), -1);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 #define ON_PTY(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 int main(void)
 {
@@ -221,6 +257,7 @@ int main(void)
         ON_PTY(test_fpe),
         ON_PTY(test_bus),
         ON_PTY(test_stop_and_continue),
+        ON_PTY(test_socket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
