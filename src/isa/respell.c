@@ -180,6 +180,9 @@ static void modernise(struct draft *d, const struct source *s, enum isa_mode mod
                       const struct respell_map *map)
 {
     u8 op = d->op[0];
+    bool lengths = s->insn.mnemonic == ZYDIS_MNEMONIC_VPCMPESTRI ||
+                   s->insn.mnemonic == ZYDIS_MNEMONIC_VPCMPESTRM;
+    if (lengths && mode != ISA_64) d->payload[1] &= 0x7F; /* EAX and EDX, whatever W says */
     if (d->form != FORM_LEGACY || d->op_n != 1) return;
     if (op >= 0x90 && op <= 0x97) { /* F3 90 is PAUSE, whatever REX says */
         bool word = memchr(d->legacy, 0x66, d->legacy_n) != NULL;
