@@ -77,7 +77,7 @@ bochs_bench() { # leaves by the shutdown port; the marker lines come through por
 
 # Seconds between the two marker lines on stdin; nothing when one is missing.
 span() {
-    local line start= end=
+    local line start='' end=''
     while IFS= read -r line; do
         case $line in
         *"bench start"*) [ -n "$start" ] || start=$EPOCHREALTIME ;;

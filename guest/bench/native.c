@@ -1,7 +1,7 @@
 /* native.c - the same work as a Linux process. */
+#include "guest/bench/work.h"
 #include <stdio.h>
 #include <time.h>
-#include "guest/bench/work.h"
 
 int main(void)
 {

@@ -9,7 +9,10 @@ static uint32_t nums[SORT_N], crc_table[256];
 static uint8_t bytes[HASH_BYTES], text[TEXT_BYTES];
 static int32_t mat_a[MAT_N][MAT_N], mat_b[MAT_N][MAT_N], mat_c[MAT_N][MAT_N];
 static double dbl_a[MAT_N][MAT_N], dbl_b[MAT_N][MAT_N], dbl_c[MAT_N][MAT_N];
-static struct node { struct node *next; uint64_t val; } list[LIST_N];
+static struct node {
+    struct node *next;
+    uint64_t val;
+} list[LIST_N];
 static uint32_t rng;
 
 static uint32_t next_random(void)

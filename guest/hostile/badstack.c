@@ -22,7 +22,11 @@ int main(void)
         u64 sp = rnd();
         if (i & 1) sp &= 0x7FFFFFFFFFFF;
         if (sp < 1ull << 32) continue;
-        if (i & 2) ATTEMPT2("mov %%rsp, %0\n mov %1, %%rsp", "push %%rax", : "=&r"(keep) : "r"(sp) : "memory");
+        if (i & 2)
+            ATTEMPT2("mov %%rsp, %0\n mov %1, %%rsp", "push %%rax",
+                     : "=&r"(keep)
+                     : "r"(sp)
+                     : "memory");
         else ATTEMPT2("mov %%rsp, %0\n mov %1, %%rsp", "ud2", : "=&r"(keep) : "r"(sp) : "memory");
         df += last.f.vec == DF;
     }

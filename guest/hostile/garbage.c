@@ -1,7 +1,7 @@
-/* garbage - random bytes as user code, a fresh page each time; whatever it does ends in a trap or in
- * the next timer interrupt.  SMEP, SMAP and the supervisor's pages are out of its reach. */
-#include "guest/lib/apic.h"
+/* garbage - random bytes as user code, a fresh page each time; whatever it does ends in a trap or
+ * in the next timer interrupt.  SMEP, SMAP and the supervisor's pages are out of its reach. */
 #include "guest/hostile/rnd.h"
+#include "guest/lib/apic.h"
 
 enum { TRIES = 100000, V_TIMER = 0x50 };
 static u64 seen[256];
@@ -31,9 +31,23 @@ int main(void)
             if (i & 1) v = (v & ~0xFFull) | 0x0F; /* more two-byte opcodes */
             memcpy(code + off + k, &v, 8);
         }
-        struct user_state s = {uva(code + off), i & 2 ? UCS : UCS32, 2 | FL_IF | (i & 4 ? FL_TF : 0),
-                               UVA_STACK_TOP - 64, UDS, UVA_DATA, rnd(), rnd() & 15, rnd(), UVA_DATA,
-                               UVA_DATA + 512, rnd(), rnd(), rnd(), rnd(), rnd(), UVA_DATA + 1024};
+        struct user_state s = {uva(code + off),
+                               i & 2 ? UCS : UCS32,
+                               2 | FL_IF | (i & 4 ? FL_TF : 0),
+                               UVA_STACK_TOP - 64,
+                               UDS,
+                               UVA_DATA,
+                               rnd(),
+                               rnd() & 15,
+                               rnd(),
+                               UVA_DATA,
+                               UVA_DATA + 512,
+                               rnd(),
+                               rnd(),
+                               rnd(),
+                               rnd(),
+                               rnd(),
+                               UVA_DATA + 1024};
         trap_begin();
         user_enter(&s);
         seen[last.f.vec & 255]++;

@@ -1,5 +1,6 @@
 /* irqstorm - the local APIC timer at its shortest period, the PIT beside it, and self-IPIs from the
- * handler: once the handler has counted its ticks it stops them, and the work behind must be right. */
+ * handler: once the handler has counted its ticks it stops them, and the work behind must be right.
+ */
 #include "guest/lib/apic.h"
 #include "guest/lib/rt.h"
 

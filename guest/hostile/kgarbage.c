@@ -1,7 +1,7 @@
 /* kgarbage - random bytes as kernel code: it may break anything in the guest.  A fault goes on with
  * the next page of bytes; the machine ends in any documented way or by the time limit. */
-#include "guest/lib/apic.h"
 #include "guest/hostile/rnd.h"
+#include "guest/lib/apic.h"
 
 u64 keep_regs[6];
 enum { TRIES = 20000, V_TIMER = 0x50 };
@@ -17,12 +17,14 @@ static bool on_timer(struct frame *f)
 static void run(void *page)
 {
     trap_begin();
-    asm volatile("mov %%rbx, keep_regs\n mov %%rbp, keep_regs+8\n mov %%r12, keep_regs+16\n"
-                 "mov %%r13, keep_regs+24\n mov %%r14, keep_regs+32\n mov %%r15, keep_regs+40\n"
-                 "movq $1f, trap_fixup\n mov %%rsp, trap_rsp\n sti\n call *%0\n"
-                 "1: cli\n mov keep_regs, %%rbx\n mov keep_regs+8, %%rbp\n mov keep_regs+16, %%r12\n"
-                 "mov keep_regs+24, %%r13\n mov keep_regs+32, %%r14\n mov keep_regs+40, %%r15\n cld"
-                 ::"a"(page) : "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
+    asm volatile(
+        "mov %%rbx, keep_regs\n mov %%rbp, keep_regs+8\n mov %%r12, keep_regs+16\n"
+        "mov %%r13, keep_regs+24\n mov %%r14, keep_regs+32\n mov %%r15, keep_regs+40\n"
+        "movq $1f, trap_fixup\n mov %%rsp, trap_rsp\n sti\n call *%0\n"
+        "1: cli\n mov keep_regs, %%rbx\n mov keep_regs+8, %%rbp\n mov keep_regs+16, %%r12\n"
+        "mov keep_regs+24, %%r13\n mov keep_regs+32, %%r14\n mov keep_regs+40, %%r15\n cld" ::"a"(
+            page)
+        : "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
     trap_fixup = 0;
 }
 

@@ -3,8 +3,9 @@
 #include "guest/hostile/rnd.h"
 
 enum { ROUNDS = 60000 };
-static u64 bases[] = {0xFEE00000, 0xFEC00000, 0xFED00000, 0xA0000, 0xC0000, 0xE0000, 0xF0000,
-                      0xC0000000, 0xE0000000, 0xFD000000, 0xFEB00000, 0xFFFC0000, 0x20000000};
+static u64 bases[] = {0xFEE00000, 0xFEC00000, 0xFED00000, 0xA0000,    0xC0000,
+                      0xE0000,    0xF0000,    0xC0000000, 0xE0000000, 0xFD000000,
+                      0xFEB00000, 0xFFFC0000, 0x20000000};
 
 static bool touches_icr(u64 a) { return a >= 0xFEE002A0 && a < 0xFEE00320; }
 
@@ -15,7 +16,9 @@ static void access(u64 a, u64 r)
     switch (r & 15) {
     case 0: RD(u8, a) = (u8)v; break;
     case 1: RD(u16, a) = (u16)v; break;
-    case 2: case 3: case 4: RD(u32, a) = (u32)v; break;
+    case 2:
+    case 3:
+    case 4: RD(u32, a) = (u32)v; break;
     case 5: RD(u64, a) = v; break;
     case 6: asm volatile("movups %%xmm0, (%0)" ::"r"(a) : "memory"); break;
     case 7: asm volatile("lock xaddl %0, (%1)" : "+r"(w) : "r"(a) : "memory", "cc"); break;

@@ -9,8 +9,9 @@ static bool ends_machine(u16 p) /* p..p+3 touches a port that powers off, resets
 {
     for (u32 q = p; q < p + 4u; q++) {
         u16 r = (u16)q;
-        if ((r >= 0xF4 && r <= 0xF7) || r == 0x92 || r == 0x60 || r == 0x64 || (r >= 0xCF8 && r <= 0xCFF) ||
-            (r >= 0x600 && r < 0x640) || (r >= 0xB000 && r < 0xB040) || (r >= 0x3F8 && r <= 0x3FF))
+        if ((r >= 0xF4 && r <= 0xF7) || r == 0x92 || r == 0x60 || r == 0x64 ||
+            (r >= 0xCF8 && r <= 0xCFF) || (r >= 0x600 && r < 0x640) ||
+            (r >= 0xB000 && r < 0xB040) || (r >= 0x3F8 && r <= 0x3FF))
             return true;
     }
     return false;

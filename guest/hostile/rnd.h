@@ -12,6 +12,10 @@ static inline u64 rnd(void)
     rnd_state ^= rnd_state >> 27;
     return rnd_state * 0x2545F4914F6CDD1Dull;
 }
-static inline bool ignore_trap(struct frame *f) { (void)f; return true; }
+static inline bool ignore_trap(struct frame *f)
+{
+    (void)f;
+    return true;
+}
 
 #endif

@@ -27,7 +27,8 @@ static void put_num(u64 v, u32 base)
 {
     char buf[24];
     int n = 0;
-    do buf[n++] = "0123456789abcdef"[v % base]; while ((v /= base) != 0);
+    do buf[n++] = "0123456789abcdef"[v % base];
+    while ((v /= base) != 0);
     while (n) put(buf[--n]);
 }
 
@@ -36,9 +37,14 @@ void say(const char *fmt, ...)
     va_list ap;
     va_start(ap, fmt);
     for (; *fmt; fmt++) {
-        if (*fmt != '%') { put(*fmt); continue; }
+        if (*fmt != '%') {
+            put(*fmt);
+            continue;
+        }
         switch (*++fmt) {
-        case 's': for (const char *s = va_arg(ap, const char *); *s; s++) put(*s); break;
+        case 's':
+            for (const char *s = va_arg(ap, const char *); *s; s++) put(*s);
+            break;
         case 'c': put((char)va_arg(ap, int)); break;
         case 'x': put_num(va_arg(ap, u64), 16); break;
         case 'u': put_num(va_arg(ap, u64), 10); break;
@@ -172,10 +178,7 @@ void idt_set(int vec, void (*fn)(void), int type_dpl, int ist)
     idt[2 * vec + 1] = a >> 32;
 }
 
-void idt_dpl(int vec, int dpl)
-{
-    idt[2 * vec] = (idt[2 * vec] & ~(3ull << 45)) | (u64)dpl << 45;
-}
+void idt_dpl(int vec, int dpl) { idt[2 * vec] = (idt[2 * vec] & ~(3ull << 45)) | (u64)dpl << 45; }
 
 void idt_ist(int vec, int ist) { idt[2 * vec] = (idt[2 * vec] & ~(7ull << 32)) | (u64)ist << 32; }
 
@@ -297,7 +300,7 @@ u64 uva(const void *sym) { return (u64)sym - (u64)__utext_start + UVA_CODE; }
 static void run(const void *code, u64 cs, u64 flags)
 {
     struct user_state s = {uva(code), cs, flags, UVA_STACK_TOP, UDS, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                           0, 0, 0};
+                           0,         0,  0};
     trap_begin();
     trap_at = uva(code);
     user_enter(&s);

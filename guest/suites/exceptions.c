@@ -55,7 +55,8 @@ UCODE(u_int21, "int $0x21")
 UCODE(u_icebp, ".byte 0xF1")
 UCODE32(u_into, "movl $0x7fffffff, %eax\n addl $1, %eax\n .global u_into_at\n u_into_at: into\n")
 UCODE32(u_into_no, "xorl %eax, %eax\n into\n")
-UCODE32(u_bound, "movl $0x3B, %ebx\n movl %ebx, %ds\n movl $0x40200000, %ebx\n movl $5, %ecx\n .global u_bound_at\n"
+UCODE32(u_bound, "movl $0x3B, %ebx\n movl %ebx, %ds\n movl $0x40200000, %ebx\n movl $5, %ecx\n "
+                 ".global u_bound_at\n"
                  "u_bound_at: bound %ecx, (%ebx)\n")
 extern const char u_into_at[], u_bound_at[];
 
@@ -128,7 +129,9 @@ static void undefined(void)
                 : "memory");
     check_none("15-byte instruction");
     ATTEMPT(".byte 0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,"
-            "0x90", ::: "memory");
+            "0x90",
+            ::
+                : "memory");
     check_trap("#GP 16-byte instruction", GP, 0);
 }
 
@@ -215,8 +218,8 @@ static void alignment(void)
 /* ---- selectors ---- */
 static void selectors(void)
 {
-    gdt_set(SEL_T, seg_desc(0, 0xFFFFF, 0x13, 0xC0));     /* data, not present */
-    gdt_set(SEL_T + 8, seg_desc(0, 0xFFFFF, 0x19, 0xA0)); /* code execute-only, not present */
+    gdt_set(SEL_T, seg_desc(0, 0xFFFFF, 0x13, 0xC0));      /* data, not present */
+    gdt_set(SEL_T + 8, seg_desc(0, 0xFFFFF, 0x19, 0xA0));  /* code execute-only, not present */
     gdt_set(SEL_T + 16, seg_desc(0, 0xFFFFF, 0x99, 0xA0)); /* code execute-only */
     ATTEMPT("mov %%eax, %%ds", ::"a"(SEL_T) : "memory");
     check_trap("#NP MOV DS, not present", NP, SEL_T);
@@ -239,7 +242,10 @@ static void selectors(void)
     ATTEMPT("mov %%eax, %%ss", ::"a"(0) : "memory");
     check_none("MOV SS, null at CPL 0 in 64-bit mode");
     asm volatile("mov %0, %%ss" ::"r"(KDS));
-    struct { u32 off; u16 sel; } far = {0x1000, SEL_T + 8};
+    struct {
+        u32 off;
+        u16 sel;
+    } far = {0x1000, SEL_T + 8};
     ATTEMPT("ljmp *%0", ::"m"(far) : "memory");
     check_trap("#NP far JMP, not present", NP, SEL_T + 8);
     far.sel = KDS;
@@ -316,7 +322,10 @@ static void gate_flags(void)
 
 static void double_faults(void)
 {
-    static const struct { int first; const char *name; } first[] = {
+    static const struct {
+        int first;
+        const char *name;
+    } first[] = {
         {DE, "#DF from #NP in #DE"}, {GP, "#DF from #NP in #GP"}, {PF, "#DF from #NP in #PF"}};
     idt_ist(DF, 1);
     tss[0].ist[0] = (u64)ist_stack[1];
@@ -369,13 +378,19 @@ static void stacks(void)
     check_eq("IST switches the stack at CPL 0", last.handler_rsp, (u64)ist_stack[3] - 40);
     check("IST: old RSP and SS saved", last.f.rsp == trap_rsp && last.f.ss == KDS);
     for (u64 k = 0; k < 16; k += 5) {
-        ATTEMPT2("mov %%rsp, %0\n mov %1, %%rsp", "ud2", : "=&r"(keep) : "r"(s + 2048 + k) : "memory");
-        check("RSP aligned to 16 before the frame",
-              last.f.vec == UD && last.f.rsp == (u64)s + 2048 + k &&
-                  last.handler_rsp == (u64)s + 2048 - 40);
+        ATTEMPT2("mov %%rsp, %0\n mov %1, %%rsp", "ud2",
+                 : "=&r"(keep)
+                 : "r"(s + 2048 + k)
+                 : "memory");
+        check("RSP aligned to 16 before the frame", last.f.vec == UD &&
+                                                        last.f.rsp == (u64)s + 2048 + k &&
+                                                        last.handler_rsp == (u64)s + 2048 - 40);
         ATTEMPT2("mov %%rsp, %0\n mov %1, %%rsp", "mov (%2), %%eax",
-                 : "=&r"(keep) : "r"(s + 2048 + k), "r"(TEST_VA) : "memory", "rax");
-        check("same with an error code", last.f.vec == PF && last.handler_rsp == (u64)s + 2048 - 40);
+                 : "=&r"(keep)
+                 : "r"(s + 2048 + k), "r"(TEST_VA)
+                 : "memory", "rax");
+        check("same with an error code",
+              last.f.vec == PF && last.handler_rsp == (u64)s + 2048 - 40);
     }
 }
 
@@ -425,8 +440,7 @@ static void irets(void)
     ATTEMPT2("pushq %0\n popfq", "iretq", ::"r"(2ull | FL_NT) : "memory");
     check_trap("#GP IRET with NT in 64-bit mode", GP, 0);
     user_run(u_iret_k);
-    check("#GP IRET 3 -> 0", last.f.vec == GP && last.f.err == 8 &&
-                                 last.f.rip == uva(u_iret_k_at));
+    check("#GP IRET 3 -> 0", last.f.vec == GP && last.f.err == 8 && last.f.rip == uva(u_iret_k_at));
     user_run(u_iret_u);
     check("IRET 3 -> 3", last.f.vec == 0x80);
     check_eq("IRET 3 -> 3 sets arithmetic flags, keeps IF and IOPL", last.f.rcx & 0x3FFFF, 0x8D7);
@@ -445,13 +459,16 @@ static void canonical(void)
     check_trap("#GP load across the canonical hole", GP, 0);
     tss[0].ist[3] = (u64)ist_stack[2];
     idt_ist(SS, 4), idt_ist(GP, 4); /* the frame itself cannot go to a non-canonical stack */
-    ATTEMPT2("mov %%rsp, %0\n mov %1, %%rsp", "push %%rax", : "=&r"(keep) : "r"(NONCANON) : "memory");
+    ATTEMPT2("mov %%rsp, %0\n mov %1, %%rsp", "push %%rax",
+             : "=&r"(keep)
+             : "r"(NONCANON)
+             : "memory");
     check_trap("#SS PUSH non-canonical", SS, 0);
     ATTEMPT2("mov %%rsp, %0\n mov %1, %%rsp", "pop %%rax", : "=&r"(keep) : "r"(NONCANON) : "rax");
     check_trap("#SS POP non-canonical", SS, 0);
     idt_ist(SS, 0), idt_ist(GP, 0);
-    ATTEMPT2("push %%rbp\n mov %0, %%rbp", "mov (%%rbp), %%eax\n",
-             ::"r"(NONCANON) : "rax", "memory");
+    ATTEMPT2("push %%rbp\n mov %0, %%rbp", "mov (%%rbp), %%eax\n", ::"r"(NONCANON)
+             : "rax", "memory");
     u64 v = last.f.vec, at = last.f.rip == trap_at;
     asm volatile("" ::: "memory");
     check("#SS load through RBP", v == SS && at);
@@ -501,12 +518,15 @@ static void page_faults(void)
     map(TEST_VA, pa, PTE_W | 1ull << 51);
     ATTEMPT("mov (%0), %%eax", ::"r"(TEST_VA) : "rax");
     check_pf("reserved bits do not matter when absent", 0, TEST_VA);
-    static const struct { u64 pte; u64 r, w, x; const char *n; } rows[] = {
-        {0, U, U | W, U | I, "user, absent"},
-        {PTE_P | PTE_W, U | P, U | P | W, U | P | I, "user, supervisor page"},
-        {PTE_P | PTE_U | PTE_NX, ~0ull, U | P | W, U | P | I, "user, read-only NX page"},
-        {PTE_P | PTE_U | PTE_W | 1ull << 51, U | P | RSVD, U | P | W | RSVD, U | P | I | RSVD,
-         "user, reserved bit"}};
+    static const struct {
+        u64 pte;
+        u64 r, w, x;
+        const char *n;
+    } rows[] = {{0, U, U | W, U | I, "user, absent"},
+                {PTE_P | PTE_W, U | P, U | P | W, U | P | I, "user, supervisor page"},
+                {PTE_P | PTE_U | PTE_NX, ~0ull, U | P | W, U | P | I, "user, read-only NX page"},
+                {PTE_P | PTE_U | PTE_W | 1ull << 51, U | P | RSVD, U | P | W | RSVD,
+                 U | P | I | RSVD, "user, reserved bit"}};
     for (int i = 0; i < 4; i++) {
         map(TEST_VA, pa, rows[i].pte);
         user_run(u_read);

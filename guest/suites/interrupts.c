@@ -110,7 +110,7 @@ static void rtc(void)
     u8 b = inb(0x71);
     outb(0x70, 0x0B), outb(0x71, b | 0x40);
     outb(0x70, 0x0C), inb(0x71);
-    pic_mask((u16)~(1 << 8 | 1 << 2));
+    pic_mask((u16) ~(1 << 8 | 1 << 2));
     wait_hits(V_PIC + 8, 4);
     check("RTC periodic through the slave PIC", hits[V_PIC + 8] >= 4);
     outb(0x70, 0x0B), outb(0x71, b);
@@ -207,7 +207,8 @@ static void shadows(void)
     wait_pending(V_LOW);
     check_eq("CLI holds the interrupt", hits[V_LOW], 0);
     asm volatile("sti\n nop\n .global sti_next\n sti_next: nop\n cli" ::: "memory");
-    check("STI shadow covers exactly one instruction", hits[V_LOW] == 1 && hit_rip == (u64)sti_next);
+    check("STI shadow covers exactly one instruction",
+          hits[V_LOW] == 1 && hit_rip == (u64)sti_next);
     self_ipi(V_LOW);
     wait_pending(V_LOW);
     asm volatile("sti\n cli" ::: "memory");
@@ -217,15 +218,17 @@ static void shadows(void)
     check("it is taken behind the second STI", hit_rip == (u64)sti2_next);
     self_ipi(V_LOW);
     wait_pending(V_LOW);
-    asm volatile("mov %%ss, %%eax\n push %0\n popfq\n .global popf_next\n popf_next: nop\n cli" ::"r"(
-                     2ull | FL_IF)
-                 : "rax", "memory");
+    asm volatile(
+        "mov %%ss, %%eax\n push %0\n popfq\n .global popf_next\n popf_next: nop\n cli" ::"r"(2ull |
+                                                                                             FL_IF)
+        : "rax", "memory");
     check("POPF setting IF has no shadow", hits[V_LOW] == 3 && hit_rip == (u64)popf_next);
     self_ipi(V_LOW);
     wait_pending(V_LOW);
     /* of consecutive instructions that delay, only the first must: SDM 2B "MOV" */
-    asm volatile("mov %%ss, %%eax\n sti\n mov %%eax, %%ss\n .global ss_next\n ss_next: nop\n nop\n cli"
-                 ::: "rax", "memory");
+    asm volatile(
+        "mov %%ss, %%eax\n sti\n mov %%eax, %%ss\n .global ss_next\n ss_next: nop\n nop\n cli" ::
+            : "rax", "memory");
     check("STI; MOV SS: taken behind MOV SS or one later",
           hits[V_LOW] == 4 && hit_rip - (u64)ss_next <= 1);
     self_ipi(V_LOW);
@@ -245,8 +248,8 @@ static void priority(void)
     sti();
     asm volatile("nop\n nop\n nop" ::: "memory");
     cli();
-    check("highest vector first", norder == 3 && order[0] == V_TOP && order[1] == V_HIGH &&
-                                      order[2] == V_LOW);
+    check("highest vector first",
+          norder == 3 && order[0] == V_TOP && order[1] == V_HIGH && order[2] == V_LOW);
     clear();
     write_cr8(9);
     check_eq("CR8 is TPR[7:4]", lapic_read(LAPIC_TPR), 0x90);
@@ -307,7 +310,7 @@ static bool nmi_inner(struct frame *f)
     u64 n = hits[NMI];
     lapic_ipi(0, ICR_NMI | ICR_ASSERT); /* physical destination: this CPU's id is 0 */
     delay_us(100);
-    if (hits[NMI] != n) hits[255]++;        /* nested before IRET: wrong */
+    if (hits[NMI] != n) hits[255]++; /* nested before IRET: wrong */
     return true;
 }
 

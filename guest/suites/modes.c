@@ -4,7 +4,7 @@
 #include "guest/lib/rt.h"
 
 enum { RM = 0x7000, RM_OUT = 0x6000, S0 = SEL_FREE };
-u32 m32[32];                      /* results of the 32-bit code, by index */
+u32 m32[32]; /* results of the 32-bit code, by index */
 u32 pm_vec, pm_err, pm_eip, pm_fix;
 u64 pm_idt[48] __attribute__((aligned(16)));
 u32 pd32[1024] __attribute__((aligned(4096))), pt32[1024] __attribute__((aligned(4096)));
@@ -23,7 +23,7 @@ asm(".text\n.code64\n.global compat32\ncompat32:\n push %rbx\n push %rbp\n mov %
     "ljmp *1f\n .section .rodata\n 1: .long c32\n .word 0x18\n .text\n"
     ".code32\nc32: mov $0x10, %eax\n mov %eax, %ds\n mov %eax, %es\n mov %eax, %ss\n"
     "mov $trip_stack + 4096, %esp\n"
-    "mov $5, %eax\n .byte 0x40\n .byte 0x48\n .byte 0x40\n mov %eax, m32\n"    /* INC, DEC, INC */
+    "mov $5, %eax\n .byte 0x40\n .byte 0x48\n .byte 0x40\n mov %eax, m32\n" /* INC, DEC, INC */
     "mov $0x0F, %eax\n aaa\n mov %eax, m32+4\n"
     "mov $0x27, %al\n mov $0x35, %bl\n add %bl, %al\n daa\n movzx %al, %eax\n mov %eax, m32+8\n"
     "mov $0x1234, %eax\n mov $77, %al\n aam\n mov %eax, m32+12\n"
@@ -31,7 +31,7 @@ asm(".text\n.code64\n.global compat32\ncompat32:\n push %rbx\n push %rbp\n mov %
     "push $0x12345678\n mov (%esp), %eax\n mov %eax, m32+20\n pop %eax\n"
     "call 2f\n 3: .long 0x90909090\n 2: pop %eax\n sub $3b, %eax\n mov %eax, m32+24\n"
     "mov $0x7fffffff, %eax\n mov $buf, %ebx\n movl $0x11223344, (%ebx)\n"
-    "lea 4(%ebx, %eax, 2), %ecx\n sub %ebx, %ecx\n mov %ecx, m32+28\n"          /* wraps at 32 bits */
+    "lea 4(%ebx, %eax, 2), %ecx\n sub %ebx, %ecx\n mov %ecx, m32+28\n" /* wraps at 32 bits */
     "mov $0xfffffff0, %ecx\n mov 0x10(%ebx, %ecx), %eax\n sub %ecx, %ebx\n mov -0x10(%ebx), %eax\n"
     "mov %eax, m32+32\n"
     "pushw $0x55aa\n popw %ax\n movzwl %ax, %eax\n mov %eax, m32+36\n"
@@ -41,31 +41,44 @@ asm(".text\n.code64\n.global compat32\ncompat32:\n push %rbx\n push %rbp\n mov %
     "xor %ecx, %ecx\n jcxz 5f\n movl $1, m32+52\n 5:\n"
     "mov %cs, %eax\n mov %eax, m32+56\n"
     "movl $0xAABB, buf+8\n movl $0x10, buf+12\n les buf+8, %edi\n mov %edi, m32+60\n"
-    "lcall $0x48, $0\n movzwl %bp, %ebp\n mov %ebp, m32+64\n"                                      /* 16-bit segment */
+    "lcall $0x48, $0\n movzwl %bp, %ebp\n mov %ebp, m32+64\n" /* 16-bit segment */
     "ljmp $8, $6f\n.code64\n6: mov trip_rsp, %rsp\n pop %rbp\n pop %rbx\n ret\n"
-    ".code16\n.global c16\nc16: mov $0xFFFF, %ax\n inc %ax\n mov %ax, %bp\n push $0x1234\n pop %ax\n"
+    ".code16\n.global c16\nc16: mov $0xFFFF, %ax\n inc %ax\n mov %ax, %bp\n push $0x1234\n pop "
+    "%ax\n"
     "mov $c16_data - c16, %bx\n mov $2, %si\n mov %cs:(%bx,%si), %bp\n"
     ".byte 0x66\n lret\n c16_data: .word 1, 0x4321\n .code64\n");
 extern const char c16[];
 
 static void compat(void)
 {
-    static const struct { u32 want; const char *name; } rows[] = {
-        {6, "compat: one-byte INC and DEC"}, {0x105, "compat: AAA"}, {0x62, "compat: DAA"},
-        {0x0707, "compat: AAM"}, {32, "compat: PUSHA moves ESP by 32"},
-        {0x12345678, "compat: PUSH imm32 is 4 bytes"}, {0, "compat: near CALL pushes 4 bytes"},
-        {2, "compat: LEA wraps at 32 bits"}, {0x11223344, "compat: effective address wraps"},
-        {0x55AA, "compat: 16-bit PUSH and POP"}, {0x13, "compat: ARPL"}, {KDS, "compat: PUSH DS"},
-        {3, "compat: LOOP uses ECX"}, {0, "compat: JCXZ"}, {KCS32, "compat: CS"},
-        {0xAABB, "compat: LES"}, {0x4321, "compat: 16-bit code, [BX+SI]"}};
+    static const struct {
+        u32 want;
+        const char *name;
+    } rows[] = {{6, "compat: one-byte INC and DEC"},
+                {0x105, "compat: AAA"},
+                {0x62, "compat: DAA"},
+                {0x0707, "compat: AAM"},
+                {32, "compat: PUSHA moves ESP by 32"},
+                {0x12345678, "compat: PUSH imm32 is 4 bytes"},
+                {0, "compat: near CALL pushes 4 bytes"},
+                {2, "compat: LEA wraps at 32 bits"},
+                {0x11223344, "compat: effective address wraps"},
+                {0x55AA, "compat: 16-bit PUSH and POP"},
+                {0x13, "compat: ARPL"},
+                {KDS, "compat: PUSH DS"},
+                {3, "compat: LOOP uses ECX"},
+                {0, "compat: JCXZ"},
+                {KCS32, "compat: CS"},
+                {0xAABB, "compat: LES"},
+                {0x4321, "compat: 16-bit code, [BX+SI]"}};
     gdt_set(S0, seg_desc((u32)(u64)c16, 0xFFFF, 0x9B, 0));
     compat32();
     for (int i = 0; i < 17; i++) check_eq(rows[i].name, m32[i], rows[i].want);
 }
 
 /* ---- out of long mode and back ---- */
-#define EXPECT(slot) /* a fault is recorded, execution goes on at 9: */                        \
-    "mov pm_vec, %eax\n mov %eax, m32+4*" #slot "\n mov pm_err, %eax\n"                        \
+#define EXPECT(slot) /* a fault is recorded, execution goes on at 9: */                            \
+    "mov pm_vec, %eax\n mov %eax, m32+4*" #slot "\n mov pm_err, %eax\n"                            \
     "mov %eax, m32+4*(" #slot "+1)\n"
 #define TRY(insn) "movl $9f, pm_fix\n movl $0xff, pm_vec\n" insn "\n 9:\n"
 asm(".text\n.code64\n.global mode_trip\nmode_trip: push %rbx\n push %rbp\n push %r12\n push %r13\n"
@@ -75,64 +88,91 @@ asm(".text\n.code64\n.global mode_trip\nmode_trip: push %rbx\n push %rbp\n push 
     "mov %eax, %gs\n mov $trip_stack + 4096, %esp\n"
     "mov %cr0, %eax\n and $0x7fffffff, %eax\n mov %eax, %cr0\n"
     "mov $0xC0000080, %ecx\n rdmsr\n mov %eax, m32\n and $~0x100, %eax\n wrmsr\n"
-    "mov %cr4, %eax\n and $~0x20, %eax\n mov %eax, %cr4\n lidt pm_idtr\n"
-    TRY("ud2") EXPECT(1)
-    "mov $0x48, %eax\n mov %eax, %es\n movl $0x01020304, %es:12\n mov buf+12, %eax\n mov %eax, m32+12\n"
-    TRY("movl %es:13, %eax") EXPECT(4)
-    TRY("mov $0x50, %eax\n mov %eax, %es\n mov %es:15, %al") EXPECT(6)          /* expand-down */
-    TRY("mov %es:16, %al") EXPECT(8)
-    TRY("int $0x20") EXPECT(10)
-    TRY("mov $0x1000, %eax\n mov %eax, %es") EXPECT(12)
-    "mov $0x10, %eax\n mov %eax, %es\n"
-    "mov %cr4, %eax\n or $0x10, %eax\n mov %eax, %cr4\n mov $pd32, %eax\n mov %eax, %cr3\n"
-    "mov %cr0, %eax\n or $0x80000000, %eax\n mov %eax, %cr0\n jmp 2f\n 2:\n"
-    "mov 0x4000000, %eax\n mov %eax, m32+4*14\n"
-    TRY("mov 0x4001234, %eax") EXPECT(15)
-    "mov %cr2, %eax\n mov %eax, m32+4*17\n"
-    "mov pd32, %eax\n mov %eax, m32+4*18\n mov pt32, %eax\n mov %eax, m32+4*19\n"
-    "mov %cr0, %eax\n and $0x7fffffff, %eax\n mov %eax, %cr0\n"
-    "mov %cr4, %eax\n and $~0x10, %eax\n or $0x20, %eax\n mov %eax, %cr4\n mov $pdpt32, %eax\n"
-    "mov %eax, %cr3\n mov %cr0, %eax\n or $0x80000000, %eax\n mov %eax, %cr0\n jmp 3f\n 3:\n"
-    "mov 0x600000, %eax\n mov %eax, m32+4*20\n"
-    TRY("movl $1, 0x40000000") EXPECT(21)
-    "mov %cr0, %eax\n and $0x7fffffff, %eax\n mov %eax, %cr0\n"
-    "ljmp $0x20, $0x7000 + rm_pm16 - rm_start\n"
-    "pm_ud: movl $6, pm_vec\n movl $0, pm_err\n jmp pm_ret\n"
-    "pm_int: movl $0x20, pm_vec\n movl $0, pm_err\n jmp pm_ret\n"
-    "pm_gp: movl $13, pm_vec\n popl pm_err\n jmp pm_ret\n"
-    "pm_ss: movl $12, pm_vec\n popl pm_err\n jmp pm_ret\n"
-    "pm_pf: movl $14, pm_vec\n popl pm_err\n"
-    "pm_ret: mov (%esp), %eax\n mov %eax, pm_eip\n mov pm_fix, %eax\n mov %eax, (%esp)\n iret\n"
-    "trip_back: mov $0x10, %eax\n mov %eax, %ds\n mov %eax, %es\n mov %eax, %ss\n"
-    "mov $trip_stack + 4096, %esp\n call enter_long\n.code64\n mov trip_rsp, %rsp\n pop %r15\n"
-    "pop %r14\n pop %r13\n pop %r12\n pop %rbp\n pop %rbx\n ret\n"
-    /* ---- copied to 0x7000: 16-bit protected, then real mode ---- */
-    ".global rm_start, rm_end\nrm_start:\n.code16\n"
-    "rm_pm16: mov $0x28, %ax\n mov %ax, %ds\n mov %ax, %es\n mov %ax, %ss\n mov %ax, %gs\n"
-    "mov $0x10, %ax\n mov %ax, %fs\n mov %cr0, %eax\n and $0xfe, %al\n mov %eax, %cr0\n"
-    "ljmp $0, $0x7000 + rm_real - rm_start\n"
-    "rm_real: xor %ax, %ax\n mov %ax, %ds\n mov %ax, %es\n mov %ax, %ss\n mov $0x6f00, %sp\n"
-    "lidtl 0x7000 + rm_idtr - rm_start\n"
-    "int $0x40\n"
-    "mov $0x600, %ax\n mov %ax, %es\n movw $0x1234, %es:0x10\n"
-    "mov $0x100000, %ebx\n mov %fs:(%ebx), %eax\n mov %eax, 0x6004\n"           /* 4 GiB limit kept */
-    "xor %ax, %ax\n mov %ax, %es\n mov $0x7000, %si\n mov $0x6020, %di\n mov $8, %cx\n rep movsb\n"
-    "mov $0x10, %ax\n mov $0, %cl\n div %cl\n mov $0x7001, %bx\n"
-    "lcall $0x700, $rm_far - rm_start\n"
-    "mov 0xFFFF, %ax\n nop\n"                                                   /* 3 bytes: A1 FF FF */
-    "mov $0x0001, %sp\n mov $0x6f00, %sp\n"
-    "mov $0x12340000, %eax\n pushl %eax\n popw %cx\n popw %dx\n mov %dx, 0x600c\n"
-    "smsw %ax\n mov %ax, 0x600e\n"
-    "pushf\n pop %ax\n mov %ax, 0x6012\n"
-    "lgdtl 0x7000 + rm_gdtr - rm_start\n mov %cr0, %eax\n or $1, %al\n mov %eax, %cr0\n"
-    "ljmpl $0x18, $trip_back\n"
-    "rm_int: incw 0x6000\n iret\n"
-    "rm_div: incw 0x6002\n push %bp\n mov %sp, %bp\n addw $2, 2(%bp)\n pop %bp\n iret\n"
-    "rm_gp: incw 0x6008\n push %bp\n mov %sp, %bp\n addw $3, 2(%bp)\n pop %bp\n iret\n"
-    "rm_far: incw 0x600a\n lret\n"
-    ".align 4\nrm_idtr: .word 0x3ff\n .long 0\n"
-    "rm_gdtr: .word 0x1ff\n .long gdt\n"
-    ".global rm_int, rm_div, rm_gp\nrm_end:\n.code64\n");
+    "mov %cr4, %eax\n and $~0x20, %eax\n mov %eax, %cr4\n lidt pm_idtr\n" TRY("ud2")
+        EXPECT(1) "mov $0x48, %eax\n mov %eax, %es\n movl $0x01020304, %es:12\n mov buf+12, %eax\n "
+                  "mov %eax, m32+12\n" TRY("movl %es:13, %eax") EXPECT(4)
+                      TRY("mov $0x50, %eax\n mov %eax, %es\n mov %es:15, %al")
+                          EXPECT(6) /* expand-down */
+    TRY("mov %es:16, %al") EXPECT(8) TRY("int $0x20") EXPECT(10) TRY("mov $0x1000, %eax\n mov "
+                                                                     "%eax, %es")
+        EXPECT(
+            12) "mov $0x10, %eax\n mov %eax, %es\n"
+                "mov %cr4, %eax\n or $0x10, %eax\n mov %eax, %cr4\n mov $pd32, %eax\n mov %eax, "
+                "%cr3\n"
+                "mov %cr0, %eax\n or $0x80000000, %eax\n mov %eax, %cr0\n jmp 2f\n 2:\n"
+                "mov 0x4000000, %eax\n mov %eax, m32+4*14\n" TRY("mov 0x4001234, %eax") EXPECT(
+                    15) "mov %cr2, %eax\n mov %eax, m32+4*17\n"
+                        "mov pd32, %eax\n mov %eax, m32+4*18\n mov pt32, %eax\n mov %eax, "
+                        "m32+4*19\n"
+                        "mov %cr0, %eax\n and $0x7fffffff, %eax\n mov %eax, %cr0\n"
+                        "mov %cr4, %eax\n and $~0x10, %eax\n or $0x20, %eax\n mov %eax, %cr4\n mov "
+                        "$pdpt32, %eax\n"
+                        "mov %eax, %cr3\n mov %cr0, %eax\n or $0x80000000, %eax\n mov %eax, %cr0\n "
+                        "jmp "
+                        "3f\n 3:\n"
+                        "mov 0x600000, %eax\n mov %eax, m32+4*20\n" TRY("movl $1, 0x40000000")
+                            EXPECT(
+                                21) "mov %cr0, %eax\n and $0x7fffffff, %eax\n mov %eax, %cr0\n"
+                                    "ljmp $0x20, $0x7000 + rm_pm16 - rm_start\n"
+                                    "pm_ud: movl $6, pm_vec\n movl $0, pm_err\n jmp pm_ret\n"
+                                    "pm_int: movl $0x20, pm_vec\n movl $0, pm_err\n jmp pm_ret\n"
+                                    "pm_gp: movl $13, pm_vec\n popl pm_err\n jmp pm_ret\n"
+                                    "pm_ss: movl $12, pm_vec\n popl pm_err\n jmp pm_ret\n"
+                                    "pm_pf: movl $14, pm_vec\n popl pm_err\n"
+                                    "pm_ret: mov (%esp), %eax\n mov %eax, pm_eip\n mov pm_fix, "
+                                    "%eax\n mov "
+                                    "%eax, (%esp)\n iret\n"
+                                    "trip_back: mov $0x10, %eax\n mov %eax, %ds\n mov %eax, %es\n "
+                                    "mov "
+                                    "%eax, %ss\n"
+                                    "mov $trip_stack + 4096, %esp\n call enter_long\n.code64\n mov "
+                                    "trip_rsp, %rsp\n pop %r15\n"
+                                    "pop %r14\n pop %r13\n pop %r12\n pop %rbp\n pop %rbx\n ret\n"
+                                    /* ---- copied to 0x7000: 16-bit protected, then real mode ----
+                                     */
+                                    ".global rm_start, rm_end\nrm_start:\n.code16\n"
+                                    "rm_pm16: mov $0x28, %ax\n mov %ax, %ds\n mov %ax, %es\n mov "
+                                    "%ax, "
+                                    "%ss\n mov %ax, %gs\n"
+                                    "mov $0x10, %ax\n mov %ax, %fs\n mov %cr0, %eax\n and $0xfe, "
+                                    "%al\n mov "
+                                    "%eax, %cr0\n"
+                                    "ljmp $0, $0x7000 + rm_real - rm_start\n"
+                                    "rm_real: xor %ax, %ax\n mov %ax, %ds\n mov %ax, %es\n mov "
+                                    "%ax, %ss\n "
+                                    "mov $0x6f00, %sp\n"
+                                    "lidtl 0x7000 + rm_idtr - rm_start\n"
+                                    "int $0x40\n"
+                                    "mov $0x600, %ax\n mov %ax, %es\n movw $0x1234, %es:0x10\n"
+                                    "mov $0x100000, %ebx\n mov %fs:(%ebx), %eax\n mov %eax, "
+                                    "0x6004\n"
+                                    "xor %ax, %ax\n mov %ax, %es\n mov $0x7000, %si\n mov $0x6020, "
+                                    "%di\n "
+                                    "mov $8, %cx\n rep movsb\n"
+                                    "mov $0x10, %ax\n mov $0, %cl\n div %cl\n mov $0x7001, %bx\n"
+                                    "lcall $0x700, $rm_far - rm_start\n"
+                                    "mov 0xFFFF, %ax\n nop\n" /* 3 bytes: A1 FF FF */
+                                    "mov $0x0001, %sp\n mov $0x6f00, %sp\n"
+                                    "mov $0x12340000, %eax\n pushl %eax\n popw %cx\n popw %dx\n "
+                                    "mov %dx, "
+                                    "0x600c\n"
+                                    "smsw %ax\n mov %ax, 0x600e\n"
+                                    "pushf\n pop %ax\n mov %ax, 0x6012\n"
+                                    "lgdtl 0x7000 + rm_gdtr - rm_start\n mov %cr0, %eax\n or $1, "
+                                    "%al\n mov "
+                                    "%eax, %cr0\n"
+                                    "ljmpl $0x18, $trip_back\n"
+                                    "rm_int: incw 0x6000\n iret\n"
+                                    "rm_div: incw 0x6002\n push %bp\n mov %sp, %bp\n addw $2, "
+                                    "2(%bp)\n pop "
+                                    "%bp\n iret\n"
+                                    "rm_gp: incw 0x6008\n push %bp\n mov %sp, %bp\n addw $3, "
+                                    "2(%bp)\n pop "
+                                    "%bp\n iret\n"
+                                    "rm_far: incw 0x600a\n lret\n"
+                                    ".align 4\nrm_idtr: .word 0x3ff\n .long 0\n"
+                                    "rm_gdtr: .word 0x1ff\n .long gdt\n"
+                                    ".global rm_int, rm_div, rm_gp\nrm_end:\n.code64\n");
 extern const char rm_int[], rm_div[], rm_gp[];
 
 static void gate32(int v, const char *fn)
@@ -156,7 +196,8 @@ static void prepare(void)
     memcpy((void *)RM, rm_start, (size_t)(rm_end - rm_start));
     memset((void *)RM_OUT, 0, 64);
     memset(m32, 0xEE, sizeof m32);
-    gate32(UD, pm_ud), gate32(GP, pm_gp), gate32(SS, pm_ss), gate32(PF, pm_pf), gate32(0x20, pm_int);
+    gate32(UD, pm_ud), gate32(GP, pm_gp), gate32(SS, pm_ss), gate32(PF, pm_pf),
+        gate32(0x20, pm_int);
     pm_idtr.base = (u64)pm_idt;
     gdt_set(S0, seg_desc((u32)(u64)buf, 15, 0x92, 0x40));
     gdt_set(S0 + 8, seg_desc((u32)(u64)buf, 15, 0x96, 0x40)); /* expand-down: 16.. is valid */

@@ -342,7 +342,9 @@ static void other_root(void)
 
 static void invpcid_types(void)
 {
-    struct { u64 pcid, addr; } d = {0, TEST_VA};
+    struct {
+        u64 pcid, addr;
+    } d = {0, TEST_VA};
     if (!has_invpcid) {
         skip("INVPCID", "not in CPUID");
         ATTEMPT("invpcid %0, %%rax", ::"m"(d), "a"(2ull) : "memory");

@@ -1,10 +1,11 @@
-/* smc - self-modifying and cross-modifying code.  SDM volume 3A 8.1.3: after the store, a jump (same
- * processor) or a serialising instruction (another processor's store) is enough to see new code. */
+/* smc - self-modifying and cross-modifying code.  SDM volume 3A 8.1.3: after the store, a jump
+ * (same processor) or a serialising instruction (another processor's store) is enough to see new
+ * code. */
 #include "guest/lib/apic.h"
 #include "guest/lib/rt.h"
 
 enum { MOV_EAX = 0xB8, RET = 0xC3, ROUNDS = 200 };
-static u8 *code;    /* four pages, identity mapped */
+static u8 *code; /* four pages, identity mapped */
 static volatile u64 go, done;
 
 static u32 call(u64 at)
@@ -82,7 +83,8 @@ static void own_code(void)
                  : "=a"(r)::"memory");
     check_eq("next instruction, after a jump", r, 0x1234);
     asm volatile("xor %%eax, %%eax\n movl $0x777, own_near + 1\n cpuid\n .global own_near\n"
-                 "own_near: mov $1, %%eax" : "=a"(r)::"rbx", "rcx", "rdx", "memory");
+                 "own_near: mov $1, %%eax"
+                 : "=a"(r)::"rbx", "rcx", "rdx", "memory");
     check_eq("next instruction, after CPUID", r, 0x777);
     asm volatile("movl $0x778, own_near + 1\n movl own_near + 1, %%eax" : "=a"(r)::"memory");
     check_eq("code reads back as data", r, 0x778);
@@ -123,13 +125,15 @@ static void by_mapping(void)
     memset(other, 0x5A, 16);
     other[3] = RET;
     map(TEST_VA + 0x1000, (u64)other, PTE_P);
-    check_eq("second page of a crossing instruction remapped", call(TEST_VA + 4096 - 2), 0x5A5A5A0D);
+    check_eq("second page of a crossing instruction remapped", call(TEST_VA + 4096 - 2),
+             0x5A5A5A0D);
     unmap(TEST_VA + 0x1000);
     ATTEMPT("call *%0", ::"r"(TEST_VA + 4096 - 2) : "rax", "memory");
     check("second page unmapped: #PF there", last.f.vec == PF && last.cr2 == TEST_VA + 4096);
     map(TEST_VA + 128 * 4096, (u64)code, PTE_P | PTE_NX);
     ATTEMPT("call *%0", ::"r"(TEST_VA + 128 * 4096 + 128) : "rax", "memory");
-    check("same frame through an NX alias does not execute", last.f.vec == PF && last.f.err == 0x11);
+    check("same frame through an NX alias does not execute",
+          last.f.vec == PF && last.f.err == 0x11);
 }
 
 /* ---- two processors ---- */

@@ -27,7 +27,8 @@ static void inc16(void)
         nlo = lo + 1, nhi = hi + 3;
         asm volatile("lock cmpxchg16b %0"
                      : "+m"(counter16), "+a"(lo), "+d"(hi), "=@ccz"(ok)
-                     : "b"(nlo), "c"(nhi) : "memory");
+                     : "b"(nlo), "c"(nhi)
+                     : "memory");
     }
 }
 
@@ -49,7 +50,10 @@ static void contend(void) /* what every CPU does */
         u64 old = counter_cas;
         bool ok = false;
         while (!ok)
-            asm volatile("lock cmpxchgq %3, %0" : "+m"(counter_cas), "+a"(old), "=@ccz"(ok) : "r"(old + 5) : "memory");
+            asm volatile("lock cmpxchgq %3, %0"
+                         : "+m"(counter_cas), "+a"(old), "=@ccz"(ok)
+                         : "r"(old + 5)
+                         : "memory");
         inc16();
         spin_lock();
         unlocked++;

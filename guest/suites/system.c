@@ -2,9 +2,19 @@
  * debug registers and single-stepping, I/O privilege, XSAVE.  SDM volumes 2 and 3A. */
 #include "guest/lib/rt.h"
 
-enum { MSR_STAR = 0xC0000081, MSR_LSTAR, MSR_CSTAR, MSR_FMASK, MSR_FS_BASE = 0xC0000100,
-       MSR_GS_BASE, MSR_KGS_BASE, MSR_TSC_AUX, MSR_SYSENTER_CS = 0x174, MSR_SYSENTER_ESP,
-       MSR_SYSENTER_EIP };
+enum {
+    MSR_STAR = 0xC0000081,
+    MSR_LSTAR,
+    MSR_CSTAR,
+    MSR_FMASK,
+    MSR_FS_BASE = 0xC0000100,
+    MSR_GS_BASE,
+    MSR_KGS_BASE,
+    MSR_TSC_AUX,
+    MSR_SYSENTER_CS = 0x174,
+    MSR_SYSENTER_ESP,
+    MSR_SYSENTER_EIP
+};
 enum { S0 = SEL_FREE, S1 = SEL_FREE + 8, S2 = SEL_FREE + 16, S3 = SEL_FREE + 24 };
 #define NONCANON 0x8000000000000000ull
 static struct cpuid l1, l7;
@@ -139,12 +149,14 @@ UCODE(u_invd, "invd\n")
 
 static void privileged(void)
 {
-    static const struct { const char *code, *name; } rows[] = {
-        {u_rdmsr, "#GP RDMSR at CPL 3"}, {u_cr, "#GP MOV CR at CPL 3"}, {u_hlt, "#GP HLT at CPL 3"},
-        {u_invlpg, "#GP INVLPG at CPL 3"}, {u_lgdt, "#GP LGDT at CPL 3"},
-        {u_wbinvd, "#GP WBINVD at CPL 3"}, {u_clts, "#GP CLTS at CPL 3"},
-        {u_dr, "#GP MOV DR at CPL 3"}, {u_lmsw, "#GP LMSW at CPL 3"}, {u_ltr, "#GP LTR at CPL 3"},
-        {u_invd, "#GP INVD at CPL 3"}};
+    static const struct {
+        const char *code, *name;
+    } rows[] = {{u_rdmsr, "#GP RDMSR at CPL 3"}, {u_cr, "#GP MOV CR at CPL 3"},
+                {u_hlt, "#GP HLT at CPL 3"},     {u_invlpg, "#GP INVLPG at CPL 3"},
+                {u_lgdt, "#GP LGDT at CPL 3"},   {u_wbinvd, "#GP WBINVD at CPL 3"},
+                {u_clts, "#GP CLTS at CPL 3"},   {u_dr, "#GP MOV DR at CPL 3"},
+                {u_lmsw, "#GP LMSW at CPL 3"},   {u_ltr, "#GP LTR at CPL 3"},
+                {u_invd, "#GP INVD at CPL 3"}};
     for (u64 i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         user_run(rows[i].code);
         if (rows[i].code == u_rdmsr)
@@ -191,7 +203,9 @@ static void registers(void)
     check_eq("RDTSCP: ECX is TSC_AUX", r, 0x55);
     user_run(u_rdpmc);
     check("#GP RDPMC at CPL 3 without PCE", last.f.vec == GP);
-    static const struct { const char *code, *name; } umip[] = {
+    static const struct {
+        const char *code, *name;
+    } umip[] = {
         {u_sgdt, "SGDT"}, {u_sidt, "SIDT"}, {u_smsw, "SMSW"}, {u_str, "STR"}, {u_sldt, "SLDT"}};
     for (int i = 0; i < 5; i++) {
         user_run(umip[i].code);
@@ -348,7 +362,10 @@ static void call_gate(int sel, const void *to, u16 cs, u8 access)
 
 static void far_transfers(void)
 {
-    struct { u32 off; u16 sel; } __attribute__((packed)) far = {0, S0};
+    struct {
+        u32 off;
+        u16 sel;
+    } __attribute__((packed)) far = {0, S0};
     u64 rsp;
     call_gate(S0, gate_target, KCS, 0x8C);
     ATTEMPT("mov %%rsp, %0\n lcall *%1", : "=&r"(rsp) : "m"(far) : "rax", "memory");
@@ -359,8 +376,8 @@ static void far_transfers(void)
     user_run(u_gate);
     check("call gate 3 -> 0: stack from RSP0", sys_saved[0] == tss[0].rsp[0] - 32);
     check("call gate 3 -> 0: CS, null SS", sys_saved[1] == KCS && (sys_saved[2] & ~3ull) == 0);
-    check("call gate 3 -> 0: return frame", sys_saved[3] == uva(u_gate_ret) &&
-                                                sys_saved[4] == UCS && sys_saved[5] == UDS);
+    check("call gate 3 -> 0: return frame",
+          sys_saved[3] == uva(u_gate_ret) && sys_saved[4] == UCS && sys_saved[5] == UDS);
     check("far RET 0 -> 3", last.f.vec == 0x80 && last.f.rsi == UCS && last.f.rdi == UDS);
     call_gate(S0, gate_target, KCS32, 0xEC);
     user_run(u_gate);
@@ -444,8 +461,10 @@ static void single_step(void)
 {
     hooks[DB] = on_step;
     steps = 0;
-    asm volatile("pushfq\n orl $0x100, (%%rsp)\n popfq\n t0: nop\n t1: lea 1(%%rax), %%rax\n t2: pushfq\n"
-                 "andl $0xfffffeff, (%%rsp)\n popfq\n t3: nop\n" ::: "rax", "memory", "cc");
+    asm volatile(
+        "pushfq\n orl $0x100, (%%rsp)\n popfq\n t0: nop\n t1: lea 1(%%rax), %%rax\n t2: pushfq\n"
+        "andl $0xfffffeff, (%%rsp)\n popfq\n t3: nop\n" ::
+            : "rax", "memory", "cc");
     check("TF: first trap after the instruction behind POPF", steps && step_rip[0] == (u64)t1);
     check_eq("TF: one trap per instruction, one after the POPF that clears it", steps, 5);
     check("TF: last trap behind the clearing POPF", step_rip[4] == (u64)t3);
@@ -453,13 +472,16 @@ static void single_step(void)
     steps = 0;
     u64 rcx = 3, rdi = (u64)sys_saved;
     asm volatile("pushfq\n pushfq\n orl $0x100, (%%rsp)\n popfq\n t_rep: rep stosb\n popfq\n nop"
-                 : "+c"(rcx), "+D"(rdi) : "a"(0) : "memory", "cc");
-    check("TF over REP: a trap after each iteration",
-          steps == 4 && step_rip[0] == (u64)t_rep && step_rip[1] == (u64)t_rep &&
-              step_rip[2] == (u64)t_rep + 2);
+                 : "+c"(rcx), "+D"(rdi)
+                 : "a"(0)
+                 : "memory", "cc");
+    check("TF over REP: a trap after each iteration", steps == 4 && step_rip[0] == (u64)t_rep &&
+                                                          step_rip[1] == (u64)t_rep &&
+                                                          step_rip[2] == (u64)t_rep + 2);
     steps = 0;
     asm volatile("mov %%ss, %%ecx\n pushfq\n pushfq\n orl $0x100, (%%rsp)\n popfq\n"
-                 "mov %%ecx, %%ss\n nop\n t_ss: popfq\n nop" ::: "rcx", "memory", "cc");
+                 "mov %%ecx, %%ss\n nop\n t_ss: popfq\n nop" ::
+                     : "rcx", "memory", "cc");
     check("TF: MOV SS suppresses its own trap", steps == 2 && step_rip[0] == (u64)t_ss);
     steps = 0;
     user_run_flags(u_pushf, 2 | FL_TF);
@@ -485,7 +507,10 @@ static void single_step(void)
     write_dr6(0xFFFF0FF0);
 }
 
-static u64 dr7_of(int n, int rw, int len) { return 0x400 | 2ull << (2 * n) | (u64)(rw | len << 2) << (16 + 4 * n); }
+static u64 dr7_of(int n, int rw, int len)
+{
+    return 0x400 | 2ull << (2 * n) | (u64)(rw | len << 2) << (16 + 4 * n);
+}
 
 static void breakpoints(void)
 {
@@ -544,8 +569,9 @@ static void breakpoints(void)
     check_eq("data breakpoint within REP STOS", steps, 1);
     check_eq("REP went on to its end", rcx, 0);
     steps = 0;
-    asm volatile("mov %%ss, %%eax\n mov %0, %%rcx\n mov %%eax, %%ss\n movb $1, (%%rcx)\n nop" ::"r"(&cell)
-                 : "rax", "rcx", "memory");
+    asm volatile(
+        "mov %%ss, %%eax\n mov %0, %%rcx\n mov %%eax, %%ss\n movb $1, (%%rcx)\n nop" ::"r"(&cell)
+        : "rax", "rcx", "memory");
     check_eq("data breakpoint behind MOV SS", steps, 1);
     write_dr7(0x400);
     hooks[DB] = NULL;
@@ -582,13 +608,18 @@ static void fxsave(void)
     u16 cw = 0x27F;
     memset(area, 0xEE, sizeof area);
     asm volatile("fninit\n fldcw %1\n ldmxcsr %2\n fldpi\n pcmpeqd %%xmm5, %%xmm5\n fxsave64 %0"
-                 : "=m"(area) : "m"(cw), "m"(csr));
-    check("FXSAVE: FCW, MXCSR, tag", *(u16 *)area == cw && *(u32 *)(area + 24) == csr && area[4] == 0x80);
+                 : "=m"(area)
+                 : "m"(cw), "m"(csr));
+    check("FXSAVE: FCW, MXCSR, tag",
+          *(u16 *)area == cw && *(u32 *)(area + 24) == csr && area[4] == 0x80);
     check("FXSAVE: TOP in FSW", (*(u16 *)(area + 2) >> 11 & 7) == 7);
-    check("FXSAVE: ST0 is pi", *(u64 *)(area + 32) == 0xC90FDAA22168C235 && *(u16 *)(area + 40) == 0x4000);
+    check("FXSAVE: ST0 is pi",
+          *(u64 *)(area + 32) == 0xC90FDAA22168C235 && *(u16 *)(area + 40) == 0x4000);
     check("FXSAVE: XMM5", *(u64 *)(area + 160 + 80) == ~0ull && *(u64 *)(area + 160 + 88) == ~0ull);
     check("FXSAVE: bytes 464..511 are left alone", area[464] == 0xEE && area[511] == 0xEE);
-    asm volatile("pxor %%xmm5, %%xmm5\n fninit\n fxrstor64 %1\n movq %%xmm5, %0" : "=m"(sys_saved[0]) : "m"(area));
+    asm volatile("pxor %%xmm5, %%xmm5\n fninit\n fxrstor64 %1\n movq %%xmm5, %0"
+                 : "=m"(sys_saved[0])
+                 : "m"(area));
     check_eq("FXRSTOR", sys_saved[0], ~0ull);
     ATTEMPT("fxsave (%0)", ::"r"(area + 8) : "memory");
     check_trap("#GP FXSAVE misaligned", GP, 0);
@@ -627,9 +658,12 @@ static void xsave(void)
     check_eq("CPUID 0DH: size for XCR0", cpuid(13, 0).b, all & 4 ? 832 : 576);
     memset(area, 0, sizeof area);
     asm volatile("fninit\n pcmpeqd %%xmm1, %%xmm1\n xsave64 %0" : "+m"(area) : "a"(3), "d"(0));
-    check("XSAVE: SSE in XSTATE_BV, XCOMP_BV 0", (*(u64 *)(area + 512) & 2) && !*(u64 *)(area + 520));
+    check("XSAVE: SSE in XSTATE_BV, XCOMP_BV 0",
+          (*(u64 *)(area + 512) & 2) && !*(u64 *)(area + 520));
     check_eq("XSAVE: XMM1", *(u64 *)(area + 160 + 16), ~0ull);
-    asm volatile("pxor %%xmm1, %%xmm1\n xrstor64 %1\n movq %%xmm1, %0" : "=m"(sys_saved[0]) : "m"(area), "a"(2), "d"(0));
+    asm volatile("pxor %%xmm1, %%xmm1\n xrstor64 %1\n movq %%xmm1, %0"
+                 : "=m"(sys_saved[0])
+                 : "m"(area), "a"(2), "d"(0));
     check_eq("XRSTOR", sys_saved[0], ~0ull);
     *(u64 *)(area + 512) = 0;
     asm volatile("xrstor64 %1\n movq %%xmm1, %0" : "=m"(sys_saved[0]) : "m"(area), "a"(2), "d"(0));
@@ -644,9 +678,12 @@ static void xsave(void)
     check_trap("#GP XSAVE misaligned to 64", GP, 0);
     memset(area, 0, sizeof area);
     if (all & 4) {
-        asm volatile("vpcmpeqd %%xmm2, %%xmm2, %%xmm2\n vinsertf128 $1, %%xmm2, %%ymm2, %%ymm2\n xsave64 %0"
-                     : "+m"(area) : "a"(7), "d"(0));
-        check_eq("XSAVE: YMM2 high half at its CPUID offset", *(u64 *)(area + cpuid(13, 2).b + 32), ~0ull);
+        asm volatile(
+            "vpcmpeqd %%xmm2, %%xmm2, %%xmm2\n vinsertf128 $1, %%xmm2, %%ymm2, %%ymm2\n xsave64 %0"
+            : "+m"(area)
+            : "a"(7), "d"(0));
+        check_eq("XSAVE: YMM2 high half at its CPUID offset", *(u64 *)(area + cpuid(13, 2).b + 32),
+                 ~0ull);
         asm volatile("vzeroupper");
     } else skip("XSAVE AVX", "not in CPUID");
     if (d1.a & 1) {
@@ -660,8 +697,10 @@ static void xsave(void)
         check_eq("XSAVEC: XCOMP_BV", *(u64 *)(area + 520), 1ull << 63 | 2);
         check_eq("XSAVEC: XMM1", *(u64 *)(area + 160 + 16), ~0ull);
         if (all & 4) {
-            asm volatile("vpcmpeqd %%xmm2, %%xmm2, %%xmm2\n vinsertf128 $1, %%xmm2, %%ymm2, %%ymm2\n xsavec64 %0"
-                         : "+m"(area) : "a"(4), "d"(0));
+            asm volatile("vpcmpeqd %%xmm2, %%xmm2, %%xmm2\n vinsertf128 $1, %%xmm2, %%ymm2, "
+                         "%%ymm2\n xsavec64 %0"
+                         : "+m"(area)
+                         : "a"(4), "d"(0));
             check_eq("XSAVEC: AVX compacted to offset 576", *(u64 *)(area + 576 + 32), ~0ull);
             asm volatile("vzeroupper");
         }
