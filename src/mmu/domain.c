@@ -28,10 +28,10 @@ static void attract(struct mmu_state *m, u32 bits)
     if (m->v->kick) m->v->kick(m->v);
 }
 
-static void queue_protect(struct mmu_state *m, hva_t page)
+static void queue_protect(struct mmu_state *m, gpa_t page_gpa)
 {
     pthread_mutex_lock(&m->lock);
-    if (m->protect_count < PROTECT_QUEUE) m->protect[m->protect_count] = page;
+    if (m->protect_count < PROTECT_QUEUE) m->protect[m->protect_count] = page_gpa;
     if (m->protect_count <= PROTECT_QUEUE) m->protect_count++;
     atomic_fetch_add(&m->asked, 1);
     pthread_mutex_unlock(&m->lock);
@@ -52,8 +52,7 @@ void mmu_service(struct vcpu *v)
     struct mmu_state *m = mmu_of(v);
     atomic_fetch_and(&v->attention, ~(u32)ATT_FLUSH);
     pthread_mutex_lock(&m->lock);
-    if (m->protect_count > PROTECT_QUEUE)
-        memset(v->tlb.e[ACC_WRITE], 0xFF, sizeof v->tlb.e[ACC_WRITE]);
+    if (m->protect_count > PROTECT_QUEUE) tlb_drop_all_writes(v);
     else
         for (u32 i = 0; i < m->protect_count; i++) tlb_drop_writes(v, m->protect[i]);
     m->protect_count = 0;
@@ -114,12 +113,11 @@ static void protect_page(void *ctx, gpa_t page_gpa)
 {
     struct mmu_domain *d = ctx;
     struct mmu_state *self = member_of_this_thread(d);
-    hva_t page = mem_page_ptr(d->mem, page_gpa);
     for (u32 i = 0; i < VCPUS_MAX; i++) {
         struct mmu_state *m = atomic_load(&d->member[i]);
-        if (m && m != self) queue_protect(m, page);
+        if (m && m != self) queue_protect(m, page_gpa);
     }
-    if (self) tlb_drop_writes(self->v, page);
+    if (self) tlb_drop_writes(self->v, page_gpa);
     for (u32 i = 0; i < VCPUS_MAX; i++) {
         struct mmu_state *m = atomic_load(&d->member[i]);
         if (m && m != self) wait_served(m, self);

@@ -9,8 +9,6 @@
 #include "cpu/x86.h"
 #include "mmu/mmu.h"
 
-/* tlb.ctx and the low 12 bits of tags: | address space number 11:2 | privilege 1:0 | */
-enum tlb_priv { PRIV_SUPERVISOR, PRIV_USER, PRIV_SUPERVISOR_AC, PRIV_BITS = 2 };
 enum {
     ASN_COUNT = 1 << (PAGE_SHIFT - PRIV_BITS),
     SPACES = 16, /* address spaces (PCIDs) whose entries survive a CR3 write */
@@ -37,7 +35,8 @@ struct mmu_state {
     u32 current;  /* index of the space in use     */
     u16 next_asn; /* next never-used number        */
     u64 uses;
-    gpa_t exec_gpa[TLB_ENTRIES]; /* physical page of each ACC_EXEC entry */
+    const struct tlb_observer *observer; /* borrowed, or NULL */
+    gpa_t exec_gpa[TLB_ENTRIES];         /* physical page of each ACC_EXEC entry */
     /* regions mapped by large pages, hashed: INVLPG there has to look for all their 4 KiB pieces */
     u64 region_4m[REGION_SLOTS / 64], region_1g[REGION_SLOTS / 64];
     /* shared with other threads */
@@ -45,7 +44,7 @@ struct mmu_state {
     _Atomic u64 asked, done; /* requests posted, and all of them served up to here */
     pthread_t thread;        /* valid while in_guest */
     pthread_mutex_t lock;    /* guards the two queues */
-    hva_t protect[PROTECT_QUEUE];
+    gpa_t protect[PROTECT_QUEUE];
     u32 protect_count; /* above PROTECT_QUEUE: every write entry goes */
     struct code_change code[CODE_QUEUE];
     u32 code_count;
@@ -66,7 +65,8 @@ static inline u64 tlb_index(gva_t gva) { return (gva >> PAGE_SHIFT) & (TLB_ENTRI
 /* tlb.c */
 u64 tlb_ctx(const struct vcpu *v, bool sys);
 void tlb_fill(struct vcpu *v, gva_t gva, enum access kind, u64 ctx, const struct walk *w);
-void tlb_drop_writes(struct vcpu *v, hva_t page);
+void tlb_drop_writes(struct vcpu *v, gpa_t page_gpa);
+void tlb_drop_all_writes(struct vcpu *v);
 void tlb_drop_all(struct vcpu *v);
 void tlb_cr3_loaded(struct vcpu *v, u64 operand);
 void tlb_flush_spaces(struct vcpu *v);

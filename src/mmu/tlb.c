@@ -13,6 +13,7 @@ static void sweep(struct vcpu *v)
 {
     memset(v->tlb.e, 0xFF, sizeof v->tlb.e);
     struct mmu_state *m = mmu_of(v);
+    if (m->observer) m->observer->all(m->observer->ctx);
     memset(m->region_4m, 0, sizeof m->region_4m);
     memset(m->region_1g, 0, sizeof m->region_1g);
 }
@@ -40,6 +41,8 @@ static void space_use(struct vcpu *v, u32 i)
 static void space_renew(struct vcpu *v, u32 i, u64 key)
 {
     struct mmu_state *m = mmu_of(v);
+    if (m->observer && m->space[i].valid)
+        m->observer->space_dropped(m->observer->ctx, m->space[i].asn);
     u16 asn = fresh_asn(v);
     m->space[i] = (struct space){.key = key, .asn = asn, .valid = true};
 }
@@ -74,6 +77,7 @@ void tlb_cr3_loaded(struct vcpu *v, u64 operand)
 void tlb_flush_spaces(struct vcpu *v)
 {
     struct mmu_state *m = mmu_of(v);
+    if (m->observer) m->observer->all(m->observer->ctx);
     for (u32 i = 0; i < SPACES; i++) m->space[i].valid = false;
     tlb_cr3_loaded(v, v->cr3);
 }
@@ -93,7 +97,20 @@ u64 tlb_ctx(const struct vcpu *v, bool sys)
     return (u64)m->space[m->current].asn << PRIV_BITS | priv;
 }
 
-void tlb_mode_changed(struct vcpu *v) { v->tlb.ctx = tlb_ctx(v, false); }
+void tlb_mode_changed(struct vcpu *v)
+{
+    const struct tlb_observer *o = mmu_of(v)->observer;
+    v->tlb.ctx = tlb_ctx(v, false);
+    if (o) o->ctx_changed(o->ctx);
+}
+
+void mmu_observe(struct vcpu *v, const struct tlb_observer *o)
+{
+    mmu_of(v)->observer = o;
+    if (!o) return;
+    o->all(o->ctx);
+    o->ctx_changed(o->ctx);
+}
 
 /* ---- large pages: remember hashed regions that have them ------------------------------------- */
 
@@ -117,13 +134,29 @@ static void drop_region(struct vcpu *v, gva_t gva, u32 shift)
     }
 }
 
-void tlb_invlpg(struct vcpu *v, gva_t gva)
+/* The page's entries in space @asn and the global ones. Here they share a slot in every space. */
+static void drop_page(struct vcpu *v, gva_t gva, u32 asn)
 {
     struct mmu_state *m = mmu_of(v);
+    if (m->observer) m->observer->page(m->observer->ctx, gva, asn);
     u64 i = tlb_index(gva);
     for (u32 k = 0; k < ACC_KINDS; k++) v->tlb.e[k][i].tag = TLB_EMPTY;
     if (region_marked(m->region_4m, gva >> REGION_4M_SHIFT)) drop_region(v, gva, REGION_4M_SHIFT);
     if (region_marked(m->region_1g, gva >> REGION_1G_SHIFT)) drop_region(v, gva, REGION_1G_SHIFT);
+}
+
+void tlb_invlpg(struct vcpu *v, gva_t gva)
+{
+    const struct mmu_state *m = mmu_of(v);
+    drop_page(v, gva, m->space[m->current].asn);
+}
+
+static u32 asn_of(const struct mmu_state *m, u64 key)
+{
+    for (u32 i = 0; i < SPACES; i++) {
+        if (m->space[i].valid && m->space[i].key == key) return m->space[i].asn;
+    }
+    return ASN_NONE;
 }
 
 int tlb_invpcid(struct vcpu *v, u64 type, u64 pcid, gva_t gva)
@@ -131,7 +164,7 @@ int tlb_invpcid(struct vcpu *v, u64 type, u64 pcid, gva_t gva)
     struct mmu_state *m = mmu_of(v);
     enum { ADDRESS, SINGLE, ALL_GLOBAL, ALL };
     switch (type) {
-    case ADDRESS: tlb_invlpg(v, gva); break; /* entries of one page share a slot in every space */
+    case ADDRESS: drop_page(v, gva, asn_of(m, pcid)); break;
     case SINGLE:
         for (u32 i = 0; i < SPACES; i++) {
             if (m->space[i].valid && m->space[i].key == pcid) space_renew(v, i, pcid);
@@ -148,7 +181,7 @@ int tlb_invpcid(struct vcpu *v, u64 type, u64 pcid, gva_t gva)
 /* ---- filling --------------------------------------------------------------------------------- */
 
 /* A data breakpoint on the page keeps its accesses on the slow path. */
-static bool has_watchpoint(const struct vcpu *v, gva_t gva)
+bool mmu_watched(const struct vcpu *v, gva_t gva)
 {
     if (likely(!(v->dr7 & 0xFF))) return false;
     for (u32 i = 0; i < 4; i++) {
@@ -162,7 +195,7 @@ void tlb_fill(struct vcpu *v, gva_t gva, enum access kind, u64 ctx, const struct
     struct mmu_state *m = mmu_of(v);
     hva_t page = mem_page_ptr(v->mem, w->gpa);
     if (!page) return;
-    if (kind != ACC_EXEC && has_watchpoint(v, gva)) return;
+    if (kind != ACC_EXEC && mmu_watched(v, gva)) return;
     if (kind == ACC_WRITE && (!w->writable || mem_page_trace(v->mem, w->gpa))) return;
     struct tlb_entry *e = &v->tlb.e[kind][tlb_index(gva)];
     e->tag = (gva & PAGE_MASK) | ctx;
@@ -173,11 +206,21 @@ void tlb_fill(struct vcpu *v, gva_t gva, enum access kind, u64 ctx, const struct
     v->stats.tlb_fills++;
 }
 
-void tlb_drop_writes(struct vcpu *v, hva_t page)
+void tlb_drop_writes(struct vcpu *v, gpa_t page_gpa)
 {
+    const struct tlb_observer *o = mmu_of(v)->observer;
+    if (o) o->writes(o->ctx, page_gpa);
+    hva_t page = mem_page_ptr(v->mem, page_gpa);
     for (u32 i = 0; i < TLB_ENTRIES; i++) {
         struct tlb_entry *e = &v->tlb.e[ACC_WRITE][i];
         if (e->tag != TLB_EMPTY && (e->tag & PAGE_MASK) + e->addend == (u64)(uintptr_t)page)
             e->tag = TLB_EMPTY;
     }
+}
+
+void tlb_drop_all_writes(struct vcpu *v)
+{
+    const struct tlb_observer *o = mmu_of(v)->observer;
+    if (o) o->all(o->ctx);
+    memset(v->tlb.e[ACC_WRITE], 0xFF, sizeof v->tlb.e[ACC_WRITE]);
 }
