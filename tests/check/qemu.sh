@@ -35,11 +35,14 @@ for source in guest/suites/*.c; do
     name=$(basename "$source" .c)
     image=$B/guest-tests/$name.elf
     under_qemu "$image" "$(cpus_of "$name")" | verdicts >"$tmp/qemu"
-    under_ring3 "$image" "$(cpus_of "$name")" | verdicts >"$tmp/ring3"
+    under_ring3 "$image" "$(cpus_of "$name")" >"$tmp/out"
+    verdicts <"$tmp/out" >"$tmp/ring3"
     LC_ALL=C join -t '|' -a 1 -a 2 -e '-' -o 0,1.2,2.2 "$tmp/qemu" "$tmp/ring3" >"$tmp/both"
     echo "# $name: $(awk -F'|' '$2 == "ok" { q++ } $3 == "ok" { r++ } END { printf "TCG %d ok, ring3 %d ok", q, r }' "$tmp/both")"
     awk -F'|' '$2 != $3 { printf "#   %-60s TCG %-7s ring3 %s\n", $1, $2, $3 }' "$tmp/both"
-    if awk -F'|' '$2 == "ok" && $3 != "ok" { bad = 1 } END { exit !bad }' "$tmp/both"; then
+    # a line ring3 lacks belongs to a feature only one of them has, as long as the suite came to its end
+    if awk -F'|' '$2 == "ok" && $3 == "not ok" { bad = 1 } END { exit !bad }' "$tmp/both" ||
+        ! grep -qa '^# [0-9]* passed' "$tmp/out"; then
         echo "not ok - $name: ring3 fails a line TCG passes"
         failed=1
     else echo "ok - $name: ring3 passes every line TCG passes"; fi
