@@ -178,6 +178,12 @@ static void diff_handler(int sig, siginfo_t *info, void *context)
     }
 }
 
+/* The single-step trap came between iterations of a string instruction, a gather or a scatter. */
+static bool diff_unfinished(const struct diff_state *in)
+{
+    bool jump = D.i.row != INSN_COMPUTE && insn_rows[D.i.row].class == C_BRANCH;
+    return D.host.vector < 0 && D.host.rip == in->rip && !jump;
+}
 static void diff_run_native(void)
 {
     const struct diff_state in = D.in;
@@ -188,7 +194,7 @@ static void diff_run_native(void)
         D.in = D.host;
         D.in.fx.mxcsr_mask = in.fx.mxcsr_mask;
         D.in.rflags = (D.host.rflags & FLAGS_COMPARED) | 0x202;
-    } while (D.host.vector < 0 && D.host.rip == in.rip && resumed++ < 100);
+    } while (diff_unfinished(&in) && resumed++ < 100);
     D.in = in;
 }
 
@@ -280,7 +286,9 @@ static void diff_run_guest(void)
     D.tlb_full = rnd() & 1;
     diff_fill_tlb(v, D.tlb_full);
     insn_bind(v, &D.i, native_exec);
-    enum x_result r = D.i.exec(v, &D.i);
+    enum x_result r;
+    do r = D.i.exec(v, &D.i);
+    while (r == X_AGAIN);
     struct diff_state *s = &D.guest;
     memset(s, 0, sizeof *s);
     memcpy(s->gpr, v->gpr, sizeof s->gpr);
@@ -451,9 +459,20 @@ static u32 gen_evex(u8 *b)
     return put_random_tail(b, n);
 }
 
+/* COMPUTE, and the rows of user code that need no descriptor: strings, stack, near control flow. */
+static bool diff_class_wanted(const struct insn *i)
+{
+    if (i->row == INSN_COMPUTE) return true;
+    if (i->row == INSN_UD || i->op[0].file == RF_SEG) return false;
+    u8 class = insn_rows[i->row].class;
+    if (class != C_STRING && class != C_STACK && class != C_BRANCH) return false;
+    return strncmp(insn_rows[i->row].name, "PUSHF", 5) &&
+           strncmp(insn_rows[i->row].name, "POPF", 4); /* TF */
+}
+
 static bool diff_wanted(const struct insn *i)
 {
-    if (i->row != INSN_COMPUTE || i->seg == FS) return false;
+    if (!diff_class_wanted(i) || i->seg == FS) return false;
     if (i->seg == GS && D.mode != ISA_64) return false;
     switch (i->mnemonic) {
     case ZYDIS_MNEMONIC_RDRAND:
@@ -464,7 +483,7 @@ static bool diff_wanted(const struct insn *i)
     }
 }
 
-/* A random COMPUTE instruction into D.i. */
+/* A random instruction of user code into D.i. */
 static void diff_random_insn(void)
 {
     u8 b[32];
@@ -511,6 +530,15 @@ static bool diff_aim(struct diff_state *s)
                 strstr(ZydisMnemonicGetString(i->mnemonic), "gather");
     vsib |= strstr(ZydisMnemonicGetString(i->mnemonic), "scatter") != NULL;
     D.v->rip = s->rip;
+    if (i->row != INSN_COMPUTE) { /* implicit addresses */
+        s->gpr[RSP] = rnd_target(i) & (below(8) ? ~7ull : ~0ull);
+        s->gpr[RBP] = rnd_target(i);
+        s->gpr[RSI] = rnd_target(i);
+        s->gpr[RDI] = rnd_target(i);
+        s->gpr[RCX] = below(40);
+        s->rflags &= ~(u64)RFLAGS_AC;
+        memcpy(D.v->gpr, s->gpr, sizeof s->gpr);
+    }
     if ((i->mem_bytes > 16 && i->fpu == FPU_X87) || i->mnemonic == ZYDIS_MNEMONIC_VCVTPH2PS)
         s->rflags &= ~(u64)RFLAGS_AC; /* checked piece by piece */
     if (i->mnemonic == ZYDIS_MNEMONIC_XLAT) s->gpr[RBX] = rnd_target(i);
@@ -623,11 +651,19 @@ static bool writes_in_pieces(void)
 static bool same_cr2(u64 a, u64 b)
 {
     bool pieces = D.i.fpu >= FPU_X87 && (D.i.fpu != FPU_SSE || D.i.mem_rw == OPND_W);
+    bool two = D.i.row != INSN_COMPUTE; /* CMPS, PUSH [mem]: two addresses, either may be first */
+    if (two) return true;
     return pieces ? !((a ^ b) >> PAGE_SHIFT) : a == b;
 }
 /* PF_P depends on what the host has populated. */
 static bool diff_same(void)
 {
+    /* a POPA or CALL that faults may have loaded some registers or pushed already: that it faults
+     * counts */
+    const char *name = insn_rows[D.i.row].name;
+    bool partly = D.host.vector >= 0 && (!strncmp(name, "POPA", 4) || !strcmp(name, "CALL"));
+    if (partly) memcpy(D.copy, D.native_alias, DIFF_BYTES);
+    if (partly) return D.guest.vector >= 0;
     struct diff_state *a = &D.host, *b = &D.guest;
     if (memcmp(a->gpr, b->gpr, sizeof a->gpr) || a->rip != b->rip || a->vector != b->vector)
         return false;
@@ -789,7 +825,7 @@ static void diff_init_vcpu(void)
     v->flat = true;
     for (u32 n = 0; n < SEGS; n++) {
         v->seg[n].limit = ~0u;
-        v->seg[n].attr = SEG_P | SEG_S | SEG_W | SEG_A | SEG_DPL | SEG_G;
+        v->seg[n].attr = SEG_P | SEG_S | SEG_W | SEG_A | SEG_DPL | SEG_G | SEG_DB;
     }
     v->seg[GS].base = DIFF_GS_BASE;
     v->mmu = &diff_ops;

@@ -355,6 +355,10 @@ static void fill(struct insn *out, const struct zinsn *z, const u8 *code)
     set_prefixes(out, d);
     set_operands(out, z);
     set_absolute(out, d);
+    if (out->mnemonic == ZYDIS_MNEMONIC_MOVSXD && out->opsize == 2) { /* Zydis 4.0.0: 4 */
+        out->op[1].bytes = 2;
+        if (out->mem_bytes) out->mem_bytes = 2;
+    }
     set_hidden_mem(out, z);
     set_flags(out, d);
     out->stack_bytes = stack_bytes_of(out, d);

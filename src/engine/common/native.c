@@ -75,7 +75,8 @@ enum x_result native_run(struct vcpu *v, const struct insn *i, const struct nati
     }
     if (native_alignment_fault(v, i, lin)) return vcpu_raise_err(v, EXC_AC, 0);
     if (unlikely(i->mem_bytes > ACCESS_BYTES_MAX)) return run_wide(v, i, t, lin);
-    if (vcpu_map(v, lin, i->mem_bytes, i->mem_rw, &m)) return X_FAULT;
+    u8 rw = i->mem_rw | (t->flags & THUNK_MERGES ? OPND_R : 0);
+    if (vcpu_map(v, lin, i->mem_bytes, rw, &m)) return X_FAULT;
     if (t->code(v, m.ptr, i)) return X_FAULT;
     vcpu_unmap(v, &m);
     return X_NEXT;

@@ -22,6 +22,8 @@ enum touch {
 enum thunk_flag {
     THUNK_X87_PTR = 1 << 0, /* an x87 instruction that may update FIP, FDP and FOP */
     THUNK_WAITS = 1 << 1,   /* x87, MMX: FSW.ES raises #MF before the memory operand is looked at */
+    /* opmask store without fault suppression: all of the operand is accessed, some of it kept */
+    THUNK_MERGES = 1 << 3,
     THUNK_STORES_LATE =
         1 << 2, /* the result is computed, exceptions included, before it is stored: VCVTPS2PH */
 };

@@ -402,6 +402,8 @@ static void describe_touch(struct native_thunk *m, const struct thunk_plan *p)
     } else if (has_fault_suppression(zi)) {
         m->touch = TOUCH_OPMASK;
         m->mask_bits = broadcast_elements(p, m->elems);
+    } else if (p->mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) {
+        m->flags |= THUNK_MERGES;
     }
 }
 
