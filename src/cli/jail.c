@@ -1,6 +1,7 @@
 /* jail - see jail.h. */
 #include "cli/jail.h"
 
+#include <asm/prctl.h>
 #include <asm/termbits.h>
 #include <errno.h>
 #include <fcntl.h>

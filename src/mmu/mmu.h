@@ -37,6 +37,7 @@ enum tlb_priv { PRIV_SUPERVISOR, PRIV_USER, PRIV_SUPERVISOR_AC, PRIV_BITS = 2 };
  * of every invalidation. All are called on the vCPU's thread, before the invalidation is relied on;
  * they may be called from a fault handler, so they take no lock and allocate nothing. */
 struct tlb_observer {
+    struct tlb_observer *next; /* the MMU's */
     void *ctx;
     /* the page at @gva, whole if large, in space @asn and where it is global; ASN_NONE: no space */
     void (*page)(void *ctx, gva_t gva, u32 asn);
@@ -46,9 +47,10 @@ struct tlb_observer {
     void (*ctx_changed)(void *ctx);            /* v->tlb.ctx is set: often the same again  */
 };
 enum { ASN_NONE = 0xFFFF };
-/** mmu_observe - from now on tell @o (borrowed; NULL: nobody). What it knew before counts as all()
- * dropped; ctx_changed() is called at once. */
-void mmu_observe(struct vcpu *v, const struct tlb_observer *o);
+/** mmu_observe - from now on tell @o too (borrowed until mmu_unobserve). What it knew before counts
+ * as all() dropped; ctx_changed() is called at once. */
+void mmu_observe(struct vcpu *v, struct tlb_observer *o);
+void mmu_unobserve(struct vcpu *v, struct tlb_observer *o);
 /** mmu_watched - is a data breakpoint armed on the page of @gva? Its accesses stay slow. */
 bool mmu_watched(const struct vcpu *v, gva_t gva);
 

@@ -9,11 +9,16 @@
 
 #include "mmu/mmu_internal.h"
 
+static void tell_all(struct vcpu *v)
+{
+    for (struct tlb_observer *o = mmu_of(v)->observers; o; o = o->next) o->all(o->ctx);
+}
+
 static void sweep(struct vcpu *v)
 {
     memset(v->tlb.e, 0xFF, sizeof v->tlb.e);
     struct mmu_state *m = mmu_of(v);
-    if (m->observer) m->observer->all(m->observer->ctx);
+    tell_all(v);
     memset(m->region_4m, 0, sizeof m->region_4m);
     memset(m->region_1g, 0, sizeof m->region_1g);
 }
@@ -41,8 +46,8 @@ static void space_use(struct vcpu *v, u32 i)
 static void space_renew(struct vcpu *v, u32 i, u64 key)
 {
     struct mmu_state *m = mmu_of(v);
-    if (m->observer && m->space[i].valid)
-        m->observer->space_dropped(m->observer->ctx, m->space[i].asn);
+    for (struct tlb_observer *o = m->observers; o && m->space[i].valid; o = o->next)
+        o->space_dropped(o->ctx, m->space[i].asn);
     u16 asn = fresh_asn(v);
     m->space[i] = (struct space){.key = key, .asn = asn, .valid = true};
 }
@@ -77,7 +82,7 @@ void tlb_cr3_loaded(struct vcpu *v, u64 operand)
 void tlb_flush_spaces(struct vcpu *v)
 {
     struct mmu_state *m = mmu_of(v);
-    if (m->observer) m->observer->all(m->observer->ctx);
+    tell_all(v);
     for (u32 i = 0; i < SPACES; i++) m->space[i].valid = false;
     tlb_cr3_loaded(v, v->cr3);
 }
@@ -99,17 +104,23 @@ u64 tlb_ctx(const struct vcpu *v, bool sys)
 
 void tlb_mode_changed(struct vcpu *v)
 {
-    const struct tlb_observer *o = mmu_of(v)->observer;
     v->tlb.ctx = tlb_ctx(v, false);
-    if (o) o->ctx_changed(o->ctx);
+    for (struct tlb_observer *o = mmu_of(v)->observers; o; o = o->next) o->ctx_changed(o->ctx);
 }
 
-void mmu_observe(struct vcpu *v, const struct tlb_observer *o)
+void mmu_observe(struct vcpu *v, struct tlb_observer *o)
 {
-    mmu_of(v)->observer = o;
-    if (!o) return;
+    o->next = mmu_of(v)->observers;
+    mmu_of(v)->observers = o;
     o->all(o->ctx);
     o->ctx_changed(o->ctx);
+}
+
+void mmu_unobserve(struct vcpu *v, struct tlb_observer *o)
+{
+    struct tlb_observer **at = &mmu_of(v)->observers;
+    while (*at && *at != o) at = &(*at)->next;
+    if (*at) *at = o->next;
 }
 
 /* ---- large pages: remember hashed regions that have them ------------------------------------- */
@@ -138,7 +149,7 @@ static void drop_region(struct vcpu *v, gva_t gva, u32 shift)
 static void drop_page(struct vcpu *v, gva_t gva, u32 asn)
 {
     struct mmu_state *m = mmu_of(v);
-    if (m->observer) m->observer->page(m->observer->ctx, gva, asn);
+    for (struct tlb_observer *o = m->observers; o; o = o->next) o->page(o->ctx, gva, asn);
     u64 i = tlb_index(gva);
     for (u32 k = 0; k < ACC_KINDS; k++) v->tlb.e[k][i].tag = TLB_EMPTY;
     if (region_marked(m->region_4m, gva >> REGION_4M_SHIFT)) drop_region(v, gva, REGION_4M_SHIFT);
@@ -208,8 +219,7 @@ void tlb_fill(struct vcpu *v, gva_t gva, enum access kind, u64 ctx, const struct
 
 void tlb_drop_writes(struct vcpu *v, gpa_t page_gpa)
 {
-    const struct tlb_observer *o = mmu_of(v)->observer;
-    if (o) o->writes(o->ctx, page_gpa);
+    for (struct tlb_observer *o = mmu_of(v)->observers; o; o = o->next) o->writes(o->ctx, page_gpa);
     hva_t page = mem_page_ptr(v->mem, page_gpa);
     for (u32 i = 0; i < TLB_ENTRIES; i++) {
         struct tlb_entry *e = &v->tlb.e[ACC_WRITE][i];
@@ -220,7 +230,6 @@ void tlb_drop_writes(struct vcpu *v, gpa_t page_gpa)
 
 void tlb_drop_all_writes(struct vcpu *v)
 {
-    const struct tlb_observer *o = mmu_of(v)->observer;
-    if (o) o->all(o->ctx);
+    tell_all(v);
     memset(v->tlb.e[ACC_WRITE], 0xFF, sizeof v->tlb.e[ACC_WRITE]);
 }

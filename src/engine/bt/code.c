@@ -113,6 +113,7 @@ static void drop_blocks(struct bt_code *c, struct bt_page *p)
         c->rw[at] = 0xE9;
         code_patch_jump(c, at + 1, c->stubs.lookup);
     }
+    c->drops += p->first != 0;
     p->first = 0;
     memset(p->start, 0, sizeof p->start);
 }

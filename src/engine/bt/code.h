@@ -47,7 +47,7 @@ struct bt_code {
     struct bt_page *pages; /* [BT_PAGE_SETS][BT_PAGE_WAYS] */
     u32 victim;
     struct bt_stubs stubs;
-    u64 flushes;
+    u64 flushes, drops; /* how often everything, and single pages, were dropped */
 };
 int code_init(struct bt_code *c, struct err *e) MUST_USE;
 void code_fini(struct bt_code *c);

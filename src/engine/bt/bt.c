@@ -1,0 +1,336 @@
+/* bt.c - the translator's run loop: find or translate the block at RIP, run translated code until
+ * it exits, serve the exit. Code of other modes than 64-bit, single-stepping and whatever has no
+ * inline form is executed from decoded instructions. */
+#define _GNU_SOURCE
+#include "engine/bt/bt.h"
+
+#include <asm/prctl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cpu/cpuid.h"
+#include "cpu/seg.h"
+#include "engine/bt/asm_offsets.h"
+#include "engine/bt/bt_state.h"
+#include "engine/common/block_run.h"
+#include "engine/common/native.h"
+#include "engine/common/outer.h"
+
+#define OFFSET_IS(name, field)                                                                     \
+    static_assert(offsetof(struct vcpu, field) == (name), "asm_offsets.h: " #name)
+OFFSET_IS(V_GPR, gpr);
+OFFSET_IS(V_RIP, rip);
+OFFSET_IS(V_RFLAGS, rflags);
+OFFSET_IS(V_TABLE, eng.table);
+OFFSET_IS(V_HOST_RSP, eng.host_rsp);
+OFFSET_IS(V_EXIT_ARG, eng.exit_arg);
+OFFSET_IS(V_EXIT_SITE, eng.exit_site);
+OFFSET_IS(V_SAVE, eng.save);
+OFFSET_IS(V_JUMP_CACHE, eng.jump_cache);
+OFFSET_IS(V_JUMP_MASK, eng.jump_mask);
+OFFSET_IS(V_VEC_LOAD, eng.vec_load);
+OFFSET_IS(V_VEC_SAVE, eng.vec_save);
+OFFSET_IS(V_MXCSR, fx.mxcsr);
+OFFSET_IS(V_VEC, vec);
+OFFSET_IS(V_K, k);
+static_assert(EXIT_STEP == BT_EXIT_STEP && EXIT_LINK == BT_EXIT_LINK &&
+                  EXIT_LOOKUP == BT_EXIT_LOOKUP && EXIT_POLL == BT_EXIT_POLL,
+              "asm_offsets.h: exits");
+
+/* ---- jump caches ------------------------------------------------------------------------------
+ */
+
+static const size_t jump_bytes = sizeof(struct jump_entry) * JUMP_ENTRIES;
+
+static void jump_clear(struct jump_cache *j)
+{
+    if (j->used) memset(j->entry, 0, jump_bytes);
+    /* the entry address 0 hashes to must not look like a match */
+    j->entry[0].minus_address = 1;
+    j->used = 0;
+}
+
+static void jump_clear_all(struct bt_state *s)
+{
+    for (u32 i = 0; i < JUMP_CACHES; i++) jump_clear(&s->jump[i]);
+    memset(s->exec_pages, 0, sizeof s->exec_pages);
+    s->global_code = true;
+}
+
+static struct jump_cache *jump_current(struct bt_state *s)
+{
+    struct vcpu *v = s->v;
+    if (v->cpl != 3) return &s->jump[0];
+    struct jump_cache *oldest = &s->jump[1];
+    for (u32 i = 1; i < JUMP_CACHES; i++) {
+        struct jump_cache *j = &s->jump[i];
+        if (j->used && j->ctx == v->tlb.ctx) return j;
+        if (j->used < oldest->used) oldest = j;
+    }
+    jump_clear(oldest);
+    oldest->ctx = v->tlb.ctx;
+    oldest->used = ++s->jump_uses;
+    return oldest;
+}
+
+static u32 jump_index(u64 address) { return (u32)((address >> 12 & 7) << 10 | (address & 0x3FF)); }
+static u64 exec_page_hash(u64 address) { return (address >> PAGE_SHIFT) % EXEC_PAGE_BITS; }
+
+/* Remember where the code at linear @rip is. */
+static void jump_add(struct bt_state *s, u64 rip, const u8 *code)
+{
+    struct jump_cache *j = jump_current(s);
+    struct walk w;
+    u64 h = exec_page_hash(rip);
+    if (s->v->cpl != 3 && s->global_code && !(s->exec_pages[h / 64] >> (h % 64) & 1))
+        s->global_code = !mmu_walk(s->v, rip, ACC_EXEC, WALK_PEEK, &w) && w.global;
+    s->exec_pages[h / 64] |= BIT(h % 64);
+    j->entry[jump_index(rip)] = (struct jump_entry){0 - rip, code};
+    j->used = ++s->jump_uses;
+}
+
+/* ---- what the MMU tells -----------------------------------------------------------------------
+ */
+
+static void on_page(void *ctx, gva_t gva, u32 asn)
+{
+    struct bt_state *s = ctx;
+    u64 h = exec_page_hash(gva);
+    (void)asn;
+    if (s->exec_pages[h / 64] >> (h % 64) & 1) jump_clear_all(s);
+}
+static void on_space(void *ctx, u32 asn)
+{
+    struct bt_state *s = ctx;
+    (void)asn;
+    if (!s->global_code) jump_clear_all(s); /* user caches go by context, which is new */
+}
+static void on_all(void *ctx) { jump_clear_all(ctx); }
+static void on_writes(void *ctx, gpa_t page_gpa)
+{
+    (void)ctx;
+    (void)page_gpa;
+}
+static void on_ctx(void *ctx)
+{
+    struct bt_state *s = ctx;
+    u64 space = s->v->tlb.ctx >> PRIV_BITS;
+    if (space != s->space && !s->global_code) jump_clear_all(s);
+    s->space = space;
+}
+
+/* ---- running ----------------------------------------------------------------------------------
+ */
+
+/* Blocks assume which instruction classes may run. */
+static void check_assumptions(struct bt_state *s)
+{
+    struct vcpu *v = s->v;
+    if (likely(!memcmp(s->fpu_fault, v->fpu_fault, sizeof s->fpu_fault))) return;
+    memcpy(s->fpu_fault, v->fpu_fault, sizeof s->fpu_fault);
+    code_drop_all(&s->code);
+    jump_clear_all(s);
+}
+
+/* The translated block at v->rip; NULL when the instruction there has to be executed the other way.
+ */
+static const struct bt_slot *find_block(struct bt_state *s)
+{
+    struct vcpu *v = s->v;
+    hva_t page;
+    gpa_t gpa;
+    if (!is_canonical(v, v->rip) || mmu_fetch_page(v, v->rip, &page, &gpa) || !page) return NULL;
+    gpa += v->rip & ~PAGE_MASK;
+    const struct bt_slot *slot = code_find(&s->code, gpa);
+    if (likely(slot != NULL)) return slot;
+    const struct block *b = block_find(&s->decoded, v, &gpa);
+    if (!b) return NULL;
+    if (code_room(&s->code)) jump_clear_all(s);
+    struct bt_page *p = code_page(&s->code, gpa, true);
+    struct bt_out out = {
+        .rw = s->code.rw + s->code.used, .off = s->code.used, .room = BT_BLOCK_CODE_BYTES};
+    struct bt_block made;
+    s->bt.hints = &p->hints;
+    s->bt.stubs = s->code.stubs;
+    u32 bytes = bt_translate(&s->bt, b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
+    return code_add(&s->code, &made, gpa & PAGE_MASK, bytes);
+}
+
+/* Let the poll page be readable again, and see whether there is a reason not to enter. */
+static bool may_enter(struct bt_state *s)
+{
+    atomic_store(&s->inside, true);
+    if (atomic_load(&s->armed)) {
+        atomic_store(&s->armed, false);
+        code_poll_disarm(&s->code);
+    }
+    if (likely(!atomic_load(&s->v->attention))) return true;
+    atomic_store(&s->inside, false);
+    return false;
+}
+
+/* Direct jump inside a page: from now on without us. */
+static void link_exit(struct bt_state *s, u32 site)
+{
+    u64 flushes = s->code.flushes;
+    u64 drops = s->code.drops;
+    const struct bt_slot *to = find_block(s);
+    if (to && s->code.flushes == flushes && s->code.drops == drops)
+        code_patch_jump(&s->code, site, to->b.code_off + to->b.near_off);
+}
+
+/* Serve an exit: state is complete in *v except RIP. */
+static enum x_result serve(struct bt_state *s, u32 why)
+{
+    struct vcpu *v = s->v;
+    switch (why) {
+    case BT_EXIT_LOOKUP: v->rip = v->eng.exit_arg; return X_JUMP;
+    case BT_EXIT_LINK:
+        v->rip = v->eng.code_base + (u32)v->eng.exit_arg;
+        link_exit(s, (u32)v->eng.exit_site);
+        return X_JUMP;
+    case BT_EXIT_POLL: v->rip = v->eng.code_base + (u32)v->eng.exit_arg; return X_JUMP;
+    default:
+        v->rip = v->eng.code_base + (u32)v->eng.exit_arg;
+        return block_run_first(&s->decoded, v);
+    }
+}
+
+static enum x_result run(struct vcpu *v)
+{
+    struct bt_state *s = state_of(v);
+    if (v->mode != ISA_64) return block_run(&s->decoded, v);
+    check_assumptions(s);
+    const struct bt_slot *slot = find_block(s);
+    if (unlikely(!slot)) return block_run_first(&s->decoded, v);
+    jump_add(s, v->rip, code_far(&s->code, slot));
+    if (!may_enter(s)) return X_JUMP;
+    v->eng.jump_cache = (u64)(uintptr_t)jump_current(s)->entry;
+    u32 why = bt_enter(v, code_far(&s->code, slot));
+    atomic_store(&s->inside, false);
+    return serve(s, why);
+}
+
+static enum x_result step(struct vcpu *v) { return block_run_step(&state_of(v)->decoded, v); }
+
+static void bt_invalidate(struct vcpu *v, gpa_t start, gpa_t end)
+{
+    struct bt_state *s = state_of(v);
+    cache_drop(&s->decoded, start, end);
+    code_drop(&s->code, start, end);
+}
+
+static const struct outer_ops ops = {.run = run, .step = step, .code_changed = bt_invalidate};
+
+static enum run_exit bt_run(struct vcpu *v, u64 budget)
+{
+    struct bt_state *s = state_of(v);
+    struct err e;
+    if (fault_stack_enter(&s->stack, &e) < 0) return RUN_FAILED;
+    syscall(SYS_arch_prctl, ARCH_SET_GS, v);
+    mmu_enter_guest(v);
+    enum run_exit why = outer_loop(v, budget, &ops);
+    mmu_leave_guest(v);
+    fault_stack_leave(&s->stack);
+    return why;
+}
+
+static void bt_kick(struct vcpu *v)
+{
+    struct bt_state *s = state_of(v);
+    if (atomic_load(&s->inside) && !atomic_exchange(&s->armed, true)) code_poll_arm(&s->code);
+}
+
+/* ---- life -------------------------------------------------------------------------------------
+ */
+
+static int bt_probe(struct err *e)
+{
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("bmi2")) return 0;
+    return err_set(e, E_UNSUPPORTED, "this processor has no BMI2: use --engine interp");
+}
+
+static void choose_vectors(struct bt_state *s, const struct cpu_model *model)
+{
+    struct engine_words *w = &s->v->eng;
+    s->bt.has_bmi2 = true;
+    s->bt.has_avx = __builtin_cpu_supports("avx2") && cpu_model_has(model, FEAT_AVX);
+    s->bt.has_avx512 =
+        s->bt.has_avx && __builtin_cpu_supports("avx512bw") && cpu_model_has(model, FEAT_AVX512F);
+    w->vec_load = s->bt.has_avx512 ? (void *)bt_vec_load512
+                  : s->bt.has_avx  ? (void *)bt_vec_load256
+                                   : (void *)bt_vec_load128;
+    w->vec_save = s->bt.has_avx512 ? (void *)bt_vec_save512
+                  : s->bt.has_avx  ? (void *)bt_vec_save256
+                                   : (void *)bt_vec_save128;
+}
+
+static int jump_init(struct bt_state *s, struct err *e)
+{
+    for (u32 i = 0; i < JUMP_CACHES; i++) {
+        s->jump[i].entry = calloc(1, jump_bytes);
+        if (!s->jump[i].entry) return err_set(e, E_NOMEM, "jump caches");
+    }
+    jump_clear_all(s);
+    s->v->eng.jump_mask = JUMP_MASK;
+    return 0;
+}
+
+static void bt_fini(struct vcpu *v)
+{
+    struct bt_state *s = state_of(v);
+    if (!s) return;
+    v->kick = NULL;
+    mmu_unobserve(v, &s->observer);
+    fault_unregister(&s->region);
+    bt_tables_destroy(s->tables);
+    bt_views_fini(&s->views);
+    for (u32 i = 0; i < JUMP_CACHES; i++) free(s->jump[i].entry);
+    code_fini(&s->code);
+    cache_fini(&s->decoded);
+    native_fini(v);
+    free(s);
+    v->engine_state = NULL;
+}
+
+static int bt_init(struct vcpu *v, struct err *e)
+{
+    struct bt_state *s = calloc(1, sizeof *s);
+    if (!s) return err_set(e, E_NOMEM, "translator");
+    v->engine_state = s;
+    s->v = s->bt.v = v;
+    s->observer = (struct tlb_observer){NULL, s, on_page, on_space, on_all, on_writes, on_ctx};
+    int rc = native_init(v, e);
+    if (rc == 0) rc = cache_init(&s->decoded, e);
+    if (rc == 0) rc = code_init(&s->code, e);
+    if (rc == 0) rc = bt_views_init(&s->views, v->mem, e);
+    if (rc == 0)
+        rc = bt_tables_create(&s->tables, v, &s->views, bt_tables_users(v->model->vcpus), e);
+    if (rc == 0) rc = jump_init(s, e);
+    if (rc == 0) {
+        choose_vectors(s, v->model);
+        s->region = (struct fault_region){(u64)(uintptr_t)s->code.rx, BT_CODE_BYTES, bt_on_fault};
+        rc = fault_register(&s->region, e);
+    }
+    if (rc < 0) {
+        bt_fini(v);
+        return rc;
+    }
+    mmu_observe(v, &s->observer);
+    v->kick = bt_kick;
+    return 0;
+}
+
+const struct engine engine_bt = {
+    .name = "bt",
+    .probe = bt_probe,
+    .init = bt_init,
+    .fini = bt_fini,
+    .run = bt_run,
+    .invalidate = bt_invalidate,
+    .kick = bt_kick,
+};

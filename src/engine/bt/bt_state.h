@@ -1,0 +1,56 @@
+/* bt_state.h - the translator's state of one vCPU, shared by bt.c and fault.c. Owner: the vCPU's
+ * thread, but for @armed. */
+#ifndef ENGINE_BT_BT_STATE_H
+#define ENGINE_BT_BT_STATE_H
+#include "engine/bt/bt_internal.h"
+#include "engine/bt/code.h"
+#include "engine/bt/table.h"
+#include "engine/common/fault.h"
+#include "mmu/mmu.h"
+
+enum { JUMP_CACHES = 9, EXEC_PAGE_BITS = 1 << 15, SLOW_FAULTS_MAX = 8 };
+/* Jump caches: [0] for supervisor code of every address space, the others for user code by TLB
+ * context. */
+struct jump_cache {
+    struct jump_entry *entry; /* [JUMP_ENTRIES] */
+    u64 ctx;                  /* v->tlb.ctx it is for */
+    u64 used;
+};
+struct bt_state {
+    struct bt bt; /* what the translator sees */
+    struct vcpu *v;
+    struct cache decoded;
+    struct bt_code code;
+    struct bt_views views;
+    struct bt_tables *tables;
+    struct jump_cache jump[JUMP_CACHES];
+    u64 jump_uses;
+    u64 space;                           /* address space number last seen */
+    bool global_code;                    /* every entry of jump[0] is from a global page */
+    u64 exec_pages[EXEC_PAGE_BITS / 64]; /* hashed linear pages that have jump cache entries */
+    u8 fpu_fault[FPU_CLASSES];           /* what the cached blocks assume */
+    struct tlb_observer observer;
+    struct fault_region region;
+    struct fault_stack stack;
+    _Atomic bool inside; /* translated code may be running */
+    _Atomic bool armed;  /* the poll page is unreadable    */
+    u8 slow_count[256];  /* by hash of the site: faults that the fast path could not resolve */
+};
+static inline struct bt_state *state_of(struct vcpu *v) { return v->engine_state; }
+
+/* fault.c */
+bool bt_on_fault(struct fault_region *r, siginfo_t *info, ucontext_t *uc);
+/* bt.c: routines of enter.S */
+u32 bt_enter(struct vcpu *v, const void *host_pc);
+void bt_exit_step(void);
+void bt_exit_link(void);
+void bt_exit_lookup(void);
+void bt_exit_poll(void);
+void bt_jump(void);
+void bt_vec_load128(struct vcpu *v);
+void bt_vec_save128(struct vcpu *v);
+void bt_vec_load256(struct vcpu *v);
+void bt_vec_save256(struct vcpu *v);
+void bt_vec_load512(struct vcpu *v);
+void bt_vec_save512(struct vcpu *v);
+#endif

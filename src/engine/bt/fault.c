@@ -1,0 +1,113 @@
+/* fault.c - host faults of translated code: where everything that is not plain RAM with the right
+ * permission ends up.
+ *
+ * All faults are at an instruction boundary of the guest in effect: only T1 and T2 have changed. So
+ * there are two answers: make the fast path right and run the guest instruction's code again from
+ * its start, or leave translated code and have the interpreter execute the instruction. Runs on the
+ * signal stack, synchronously: no C code of ours was interrupted. */
+#define _GNU_SOURCE
+#include "cpu/x86.h"
+#include "engine/bt/bt_state.h"
+
+/* Host register number (as encoded) to its place in gregs. */
+static const u8 greg_of[GPRS] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+                                 REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+                                 REG_R12, REG_R13, REG_R14, REG_R15};
+
+struct fault {
+    struct bt_state *s;
+    const struct bt_slot *slot;
+    const struct bt_mark *mark; /* the guest instruction */
+    ucontext_t *uc;
+    u64 pc, trap, addr;
+};
+
+/* Leave through an exit routine of enter.S; T1 = @arg. */
+static bool leave(struct fault *f, void (*exit)(void), u64 arg)
+{
+    f->uc->uc_mcontext.gregs[REG_R10] = (greg_t)arg;
+    f->uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)exit;
+    return true;
+}
+static bool leave_step(struct fault *f) { return leave(f, bt_exit_step, f->mark->guest_off); }
+
+/* Run the guest instruction's host code again from its start. */
+static bool again(struct fault *f)
+{
+    u64 start = (u64)(uintptr_t)code_far(&f->s->code, f->slot) + f->mark->host_off;
+    f->uc->uc_mcontext.gregs[REG_RIP] = (greg_t)start;
+    return true;
+}
+
+/* The instruction gets different code from now on. */
+static bool retranslate(struct fault *f, u8 *hint_bits)
+{
+    hint_bits[f->mark->guest_off / 8] |= (u8)(1u << (f->mark->guest_off % 8));
+    code_drop(&f->s->code, f->slot->page_gpa, f->slot->page_gpa + 1);
+    return leave_step(f);
+}
+
+/* A site that faults again and again for reasons the tables cannot cure (MMIO, writes to traced
+ * pages). */
+static bool slow_site(struct fault *f)
+{
+    u8 *count = &f->s->slow_count[(f->pc ^ f->pc >> 8) % sizeof f->s->slow_count];
+    if (++*count < SLOW_FAULTS_MAX) return leave_step(f);
+    *count = 0;
+    struct bt_page *p = code_page(&f->s->code, f->slot->page_gpa, false);
+    return p ? retranslate(f, p->hints.stepped) : leave_step(f);
+}
+
+static bool misaligned(struct fault *f)
+{
+    struct bt_page *p = code_page(&f->s->code, f->slot->page_gpa, false);
+    return p ? retranslate(f, p->hints.checked) : leave_step(f);
+}
+
+/* The access of the host instruction at @pc: address in its base register, T2 the table's entry. */
+static bool access_fault(struct fault *f)
+{
+    struct insn host;
+    if (isa_decode(&host, (const u8 *)(uintptr_t)f->pc, INSN_BYTES_MAX, ISA_64) <= 0) return false;
+    if (host.index != T2 || host.base >= GPRS) return leave_step(f);
+    gva_t gva = (u64)f->uc->uc_mcontext.gregs[greg_of[host.base]];
+    if (f->trap == EXC_GP && host.mem_bytes >= 16 && gva & (host.mem_bytes - 1u))
+        return misaligned(f);
+    const enum access kind = host.mem_rw & OPND_W ? ACC_WRITE : ACC_READ;
+    if (bt_table_fill(f->s->tables, f->s->v, gva, kind) == FILL_DONE) return again(f);
+    struct walk w; /* is it the guest's fault, or a page that will always be slow? */
+    return mmu_walk(f->s->v, gva, kind, WALK_PEEK, &w) ? leave_step(f) : slow_site(f);
+}
+
+static bool memory_fault(struct fault *f)
+{
+    u64 poll = (u64)(uintptr_t)f->s->code.rx + BT_POLL_OFF;
+    if (f->trap == EXC_PF && f->addr - poll < PAGE_BYTES)
+        return leave(f, bt_exit_poll, f->mark->guest_off);
+    gva_t gva;
+    if (f->trap == EXC_PF && bt_table_is_table_fault(f->s->tables, f->addr, &gva))
+        return bt_table_populate(f->s->tables, gva) ? again(f) : leave_step(f);
+    return access_fault(f);
+}
+
+bool bt_on_fault(struct fault_region *r, siginfo_t *info, ucontext_t *uc)
+{
+    struct bt_state *s = container_of(r, struct bt_state, region);
+    const greg_t *g = uc->uc_mcontext.gregs;
+    struct fault f = {.s = s, .uc = uc, .pc = (u64)g[REG_RIP], .trap = (u64)g[REG_TRAPNO]};
+    f.addr = (u64)(uintptr_t)info->si_addr;
+    f.slot = code_at(&s->code, f.pc);
+    if (!f.slot) return false;
+    f.mark = code_mark_of(&s->code, f.slot, f.pc);
+    switch (f.trap) {
+    case EXC_PF:
+    case EXC_GP:
+    case EXC_SS: return memory_fault(&f);
+    case EXC_AC: return misaligned(&f);
+    case EXC_DE:
+    case EXC_UD:
+    case EXC_MF:
+    case EXC_XM: return leave_step(&f); /* the interpreter raises it precisely */
+    default: return false;
+    }
+}

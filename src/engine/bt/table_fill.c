@@ -1,0 +1,198 @@
+/* table_fill.c - what goes into the tables, and taking away the right to write.
+ *
+ * An entry points into the writable view only where a write needs nothing else done: allowed, D
+ * set, page neither traced nor ROM. Otherwise it points into the read-only view, where a read is
+ * right. To take the right away from a guest page exactly, the page remembers by name up to three
+ * entries that were made writable. Names are not removed when entries go; each is checked when
+ * used. A page written through more entries at once is found by looking at every entry. */
+#include <stdatomic.h>
+
+#include "base/check.h"
+#include "engine/bt/table_internal.h"
+
+/* ---- names of writable entries --------------------------------------------------------------- */
+
+static u64 name_make(const struct bt_tables *t, const struct table_page *p, u32 entry)
+{
+    return (u64)(p - t->page) * REGION_ENTRIES | entry;
+}
+static u64 name_get(u64 names, u32 i) { return names >> (i * NAME_BITS) & (BIT(NAME_BITS) - 1); }
+
+/* The named entry if it now holds the host address @host_page, else NULL. */
+static u64 *name_entry(const struct bt_tables *t, u64 name, u64 host_page)
+{
+    const struct table_page *p = &t->page[name / REGION_ENTRIES];
+    if (!name || p->table == TABLE_NONE) return NULL;
+    u32 entry = (u32)(name % REGION_ENTRIES);
+    u64 *e = &page_entries(t, p)[entry];
+    return *e + region_gva(p->region) + entry * (u64)PAGE_BYTES == host_page ? e : NULL;
+}
+
+/* Remember that entry @name will be made writable for the guest page whose names are *@names. */
+static void name_add(const struct bt_tables *t, u64 *names, u64 name, u64 host_page)
+{
+    u32 room = NAMES;
+    if (*names & NAMES_OVERFLOW) return;
+    for (u32 i = NAMES; i-- > 0;) {
+        u64 have = name_get(*names, i);
+        if (have == name) return;
+        if (!have) room = i;
+    }
+    for (u32 i = 0; room == NAMES && i < NAMES; i++) {
+        if (!name_entry(t, name_get(*names, i), host_page)) room = i;
+    }
+    if (room == NAMES) {
+        *names |= NAMES_OVERFLOW;
+        return;
+    }
+    *names &= ~((BIT(NAME_BITS) - 1) << (room * NAME_BITS));
+    *names |= name << (room * NAME_BITS);
+}
+
+/* Replace @from by @to (host page addresses) wherever an entry holds it. */
+static void replace_everywhere(const struct bt_tables *t, u64 from, u64 to)
+{
+    for (u32 id = 1; id < PAGE_IDS; id++) {
+        const struct table_page *p = &t->page[id];
+        if (p->table == TABLE_NONE || !(p->flags & PAGE_USED)) continue;
+        u64 *e = page_entries(t, p), gva = region_gva(p->region);
+        for (u32 i = 0; i < REGION_ENTRIES; i++, gva += PAGE_BYTES) {
+            if (e[i] + gva == from) e[i] = to - gva;
+        }
+    }
+}
+
+void table_protect(struct bt_tables *t, gpa_t page_gpa)
+{
+    const struct bt_view *w = bt_view_find(t->views, page_gpa);
+    if (!w) return;
+    const u64 off = (page_gpa & PAGE_MASK) - w->slot->base;
+    const u64 rw = (u64)(uintptr_t)w->rw + off, ro = (u64)(uintptr_t)w->ro + off;
+    u64 *names = &t->names[w->first_page + (off >> PAGE_SHIFT)];
+    if (*names & NAMES_OVERFLOW) {
+        replace_everywhere(t, rw, ro);
+    } else {
+        for (u32 i = 0; i < NAMES; i++) {
+            u64 *e = name_entry(t, name_get(*names, i), rw);
+            if (e) *e += ro - rw;
+        }
+    }
+    *names = 0;
+}
+
+/* ---- entries --------------------------------------------------------------------------------- */
+
+/* One miss being served. */
+struct miss {
+    struct bt_tables *t;
+    struct table_page *page;
+    u64 *entries;
+    gva_t base; /* of the region */
+};
+
+static u8 trace_of(const struct bt_view *w, gpa_t gpa)
+{
+    return atomic_load(&w->slot->trace[(gpa - w->slot->base) >> PAGE_SHIFT]);
+}
+
+/* Entry @i becomes the page at @gpa in @w. */
+static void install(const struct miss *m, u32 i, const struct bt_view *w, gpa_t gpa, bool writable)
+{
+    const u64 off = (gpa & PAGE_MASK) - w->slot->base;
+    const gva_t gva = m->base + i * (u64)PAGE_BYTES;
+    if (writable && !trace_of(w, gpa)) {
+        const u64 rw = (u64)(uintptr_t)w->rw + off;
+        u64 *names = &m->t->names[w->first_page + (off >> PAGE_SHIFT)];
+        name_add(m->t, names, name_make(m->t, m->page, i), rw);
+        m->entries[i] = rw - gva;
+    } else {
+        m->entries[i] = (u64)(uintptr_t)w->ro + off - gva;
+    }
+}
+
+/* Note what dropping has to know about the mapping now entering the page. */
+static void note_mapping(const struct miss *m, const struct walk *w)
+{
+    struct bt_tables *t = m->t;
+    struct table_page *p = m->page;
+    p->flags |= PAGE_USED;
+    if (w->page_shift > PAGE_SHIFT) p->flags |= PAGE_LARGE;
+    if (w->page_shift == 22) {
+        p->flags |= PAGE_4M;
+        t->has_4m = true;
+    }
+    if (w->page_shift == 30) {
+        const u32 gib = (p->region >> (30 - REGION_SHIFT)) % GIB_FILTER;
+        p->flags |= PAGE_1G;
+        t->has_1g[gib / 64] |= BIT(gib % 64);
+    }
+    if (p->table >= TABLE_USERS) {
+        t->user_globals |= w->global;
+    } else if (!w->global && !(p->flags & PAGE_NONGLOBAL)) {
+        p->flags |= PAGE_NONGLOBAL;
+        p->next_nonglobal = t->nonglobal;
+        t->nonglobal = (u16)(p - t->page);
+    }
+}
+
+/* The part of a large page that this table page covers. */
+static void install_region(const struct miss *m, const struct walk *walk)
+{
+    gpa_t gpa = align_down(walk->gpa, BIT(REGION_SHIFT));
+    const struct bt_view *w = NULL;
+    for (u32 i = 0; i < REGION_ENTRIES; i++, gpa += PAGE_BYTES) {
+        if (!w || gpa - w->slot->base >= w->slot->bytes) w = bt_view_find(m->t->views, gpa);
+        if (!w || mmu_watched(m->t->v, m->base + i * (u64)PAGE_BYTES)) continue;
+        install(m, i, w, gpa, walk->writable);
+    }
+}
+
+/* Empty entries around @i whose translations the processor might have cached, too: A is set. */
+static void install_around(const struct miss *m, u32 i)
+{
+    struct vcpu *v = m->t->v;
+    const u32 first = i & ~(u32)(AROUND - 1);
+    for (u32 j = first; j < first + AROUND; j++) {
+        const gva_t gva = m->base + j * (u64)PAGE_BYTES;
+        struct walk walk;
+        if (m->entries[j] != bt_table_poison(gva) || mmu_watched(v, gva)) continue;
+        if (mmu_walk(v, gva, ACC_READ, WALK_PEEK, &walk)) continue;
+        const struct bt_view *w = bt_view_find(m->t->views, walk.gpa);
+        if (!w || !walk.accessed || walk.page_shift > PAGE_SHIFT) continue;
+        note_mapping(m, &walk);
+        install(m, j, w, walk.gpa, walk.writable);
+    }
+}
+
+/* Addresses the tables can stand for; others the interpreter refuses or truncates. */
+static bool is_reachable(const struct vcpu *v, gva_t gva)
+{
+    if (!vcpu_is_long(v)) return gva >> 32 == 0;
+    return sign_extend(gva, 6) == gva && !(v->cr4 & CR4_LA57);
+}
+
+enum bt_fill bt_table_fill(struct bt_tables *t, struct vcpu *v, gva_t gva, enum access kind)
+{
+    ASSERT(v == t->v && kind != ACC_EXEC, "tables of cpu %u", t->v->id);
+    struct walk walk;
+    if (!is_reachable(v, gva) || mmu_watched(v, gva)) return FILL_SLOW;
+    if (mmu_walk(v, gva, kind, 0, &walk) || !walk.accessed) return FILL_SLOW;
+    const struct bt_view *w = bt_view_find(t->views, walk.gpa);
+    if (!w) return FILL_SLOW;
+    if (kind == ACC_WRITE && (!walk.writable || trace_of(w, walk.gpa))) return FILL_SLOW;
+    struct miss m = {.t = t, .page = table_page_get(t, table_now(t), region_of(gva))};
+    if (!m.page) return FILL_SLOW;
+    m.entries = page_entries(t, m.page);
+    m.base = region_gva(m.page->region);
+    const u32 i = entry_of(gva);
+    const bool was_empty = m.entries[i] == bt_table_poison(gva);
+    note_mapping(&m, &walk);
+    if (walk.page_shift > PAGE_SHIFT) {
+        install_region(&m, &walk);
+    } else {
+        install(&m, i, w, walk.gpa, walk.writable);
+        if (was_empty) install_around(&m, i);
+    }
+    v->stats.tlb_fills++;
+    return FILL_DONE;
+}

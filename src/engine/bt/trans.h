@@ -1,0 +1,108 @@
+/* trans.h - what the files of the translator of one block share. Private to trans*.c.
+ *
+ * Within a guest instruction host T1, T2 and TB are free, so an instruction needs TB only until its
+ * last table lookup and gives it back (tr_table_reload) before the next. A fault may come while TB
+ * is borrowed: whoever restarts the instruction's code reloads TB from eng.table first. Registers
+ * of the guest may be borrowed between two host instructions that cannot fault. */
+#ifndef ENGINE_BT_TRANS_H
+#define ENGINE_BT_TRANS_H
+#include "engine/bt/bt_internal.h"
+#include "engine/bt/emit.h"
+
+enum { HOMED = 1 << R10 | 1 << R11 | 1 << R15 };
+enum {
+    SAVE_JUMP = offsetof(struct vcpu, eng.save),       /* clobbered by stubs.jump */
+    SAVE_VALUE = offsetof(struct vcpu, eng.save) + 8,  /* a copy of a memory operand, or a word
+                                                          between two accesses */
+    SAVE_ADDRESS = offsetof(struct vcpu, eng.save) + 16,
+};
+
+/* Code placed after the block's hot part, jumped to from the rel32 at @site. */
+enum cold_kind {
+    COLD_LINK,   /* exit to the same page: @arg = offset of the target   */
+    COLD_FAR,    /* exit to code_base + @arg                              */
+    COLD_STEP,   /* RCX is in TB: give it back, exit to stubs.step        */
+    COLD_WINDOW, /* as COLD_STEP, but back to @back when T1 is a multiple of @arg */
+};
+struct cold {
+    u8 kind; /* enum cold_kind */
+    u16 off; /* of the instruction in its page */
+    u32 site, back;
+    s64 arg;
+};
+enum { COLDS_MAX = 2 * BT_BLOCK_INSNS + 2 };
+
+struct trans {
+    const struct bt *bt;
+    const struct insn *i; /* being translated */
+    struct emit e;
+    u32 code_off; /* of e.at in the code cache */
+    u32 near;
+    u16 off;       /* of i in its page */
+    u16 block_off; /* of the block's first instruction */
+    u32 colds;
+    struct cold cold[COLDS_MAX];
+};
+/* What became of an instruction. NONE: nothing was emitted, it has no inline form. */
+enum tr { TR_NONE, TR_NEXT, TR_END };
+
+static inline bool is_homed(u8 reg) { return reg < GPRS && HOMED >> reg & 1; }
+static inline size_t gpr_off(u8 reg) { return offsetof(struct vcpu, gpr) + 8u * reg; }
+static inline u16 next_off(const struct trans *t) { return (u16)(t->off + t->i->len); }
+static inline bool is_checked(const struct trans *t)
+{
+    return t->bt->hints && t->bt->hints->checked[t->off / 8] >> (t->off % 8) & 1;
+}
+/* @reg itself, or @tmp with its value. */
+static inline u8 tr_guest(struct trans *t, u8 reg, u8 tmp)
+{
+    if (!is_homed(reg)) return reg;
+    em_load_gs(&t->e, tmp, gpr_off(reg));
+    return tmp;
+}
+static inline void tr_table_reload(struct trans *t)
+{
+    em_load_gs(&t->e, TB, offsetof(struct vcpu, eng.table));
+}
+/* translate.c */
+void tr_cold(struct trans *t, enum cold_kind kind, u32 site, s64 arg);
+/** tr_jump_stub - jmp to the stub at code-cache offset @stub. */
+void tr_jump_stub(struct trans *t, u32 stub);
+/** tr_code_address - @dst = linear address of page offset @off (any distance). */
+void tr_code_address(struct trans *t, u8 dst, s64 off);
+/** tr_branch - when @cc (EM_JMP: always) go to page offset @target, in this page or not. */
+void tr_branch(struct trans *t, int cc, s64 target);
+/** tr_guest_class - false when instructions of i->fpu do not run now. */
+bool tr_may_run(const struct trans *t);
+
+/* trans_mem.c: addresses and accesses */
+/** tr_address - linear address of the memory operand (@extra is added to its displacement); returns
+ * the register that holds it: T1, or the operand's own base when that is all there is. */
+u8 tr_address(struct trans *t, s32 extra);
+/** tr_address_t1 - the same, always in T1. */
+void tr_address_t1(struct trans *t);
+/** tr_effective - T1 = effective address, without segment base. */
+void tr_effective(struct trans *t, s32 extra);
+/** tr_lookup - T2 = table entry of the page of @base. */
+void tr_lookup(struct trans *t, u8 base);
+static inline struct em_mem tr_at(u8 base) { return (struct em_mem){base, T2, 0, 0}; }
+/** tr_window - the operand of @bytes at T1 may cross a page: exit to step if so. T1 and T2 stay; TB
+ * is borrowed. Up to 16 bytes that includes everything in the last 16 bytes of a page, unless
+ * @exact. */
+void tr_window(struct trans *t, u32 bytes, bool exact);
+/** tr_load_any - T1 = the @bytes (2, 4, 8) at [T1 + T2], not crossing a page, however aligned; bits
+ * above are anything. TB is borrowed. */
+void tr_load_any(struct trans *t, u32 bytes);
+/** tr_store_any - the low @bytes of the value to [T1 + T2]; @value emits it into TB. TB is
+ * borrowed. */
+void tr_store_any(struct trans *t, u32 bytes, void (*value)(struct trans *t));
+
+/* the instruction classes */
+enum tr tr_compute(struct trans *t);
+enum tr tr_push(struct trans *t);
+enum tr tr_pop(struct trans *t);
+enum tr tr_leave(struct trans *t);
+enum tr tr_call(struct trans *t);
+enum tr tr_ret(struct trans *t);
+enum tr tr_jmp_mem_or_reg(struct trans *t);
+#endif
