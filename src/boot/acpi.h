@@ -25,6 +25,7 @@ struct acpi_config {
     u8 sci_irq;     /* ISA IRQ and GSI alike; level, active high             */
     u16 reset_port; /* byte port: writing reset_value resets                 */
     u8 reset_value;
+    u16 pvpanic_port;             /* byte port for panic notification, 0 for none        */
     u8 century_index;             /* CMOS index of the century, 0 for none               */
     u16 smi_cmd;                  /* 0: the machine is always in ACPI mode               */
     u8 acpi_enable, acpi_disable; /* values for smi_cmd                      */

@@ -34,6 +34,7 @@ static struct acpi_config large(void)
     c.cpus = VCPUS_MAX;
     c.uart_mask = 15;
     c.has_i8042 = c.has_vga = true;
+    c.pvpanic_port = 0x505;
     c.smi_cmd = 0xb2;
     c.acpi_enable = 0xf1;
     c.acpi_disable = 0xf0;

@@ -59,6 +59,20 @@ static void ps2(struct aml *a)
     aml_close(a);
 }
 
+/* Panic notification: QEMU docs/specs/pvpanic. */
+static void pvpanic(struct aml *a, u16 port)
+{
+    aml_open_device(a, "PEVT");
+    aml_name(a, "_HID");
+    aml_string(a, "QEMU0001");
+    aml_name_int(a, "_STA", STA_PRESENT);
+    aml_name(a, "_CRS");
+    aml_res_open(a);
+    aml_res_io(a, port, 1);
+    aml_res_close(a);
+    aml_close(a);
+}
+
 static void isa_bridge(struct aml *a, const struct acpi_config *cfg)
 {
     static const struct isa_device rtc = {"RTC", "PNP0B00", 0x70, 2, 8};
@@ -69,6 +83,7 @@ static void isa_bridge(struct aml *a, const struct acpi_config *cfg)
         if (cfg->uart_mask & BIT(i)) isa_device(a, &coms[i], i + 1);
     }
     if (cfg->has_i8042) ps2(a);
+    if (cfg->pvpanic_port) pvpanic(a, cfg->pvpanic_port);
     aml_close(a);
 }
 

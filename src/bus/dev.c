@@ -192,3 +192,8 @@ void dev_request_a20(struct dev *d, bool enabled)
 {
     if (d->set->ops && d->set->ops->a20) d->set->ops->a20(d->set->ctx, d, enabled);
 }
+
+void dev_report_panic(struct dev *d)
+{
+    if (d->set->ops && d->set->ops->panicked) d->set->ops->panicked(d->set->ctx, d);
+}

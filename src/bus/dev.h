@@ -43,6 +43,8 @@ struct dev_host_ops {
     void (*exit)(void *ctx, struct dev *d, int status);
     /* may be NULL: A20 always on */
     void (*a20)(void *ctx, struct dev *d, bool enabled);
+    /* may be NULL: the guest's kernel says that it panicked */
+    void (*panicked)(void *ctx, struct dev *d);
 };
 
 /* All devices of one machine, in creation order. Embedded in the machine. */
@@ -95,4 +97,5 @@ void dev_request_reset(struct dev *d);
 void dev_request_poweroff(struct dev *d);
 void dev_request_exit(struct dev *d, int status);
 void dev_request_a20(struct dev *d, bool enabled);
+void dev_report_panic(struct dev *d);
 #endif

@@ -16,6 +16,9 @@ extern const struct dev_class isa_dma_class;
 extern const struct dev_class debug_exit_class;
 /* Port 0xE9: bytes written appear on the chardev; reads give 0xE9. */
 extern const struct dev_class debug_con_class;
+/* Port 0x505: the guest's kernel reports that it panicked. cfg: NULL. */
+extern const struct dev_class pvpanic_class;
+enum { PVPANIC_PORT = 0x505 };
 struct debug_con_cfg {
     struct chardev *chardev; /* borrowed; NULL: dropped */
 };

@@ -43,6 +43,20 @@ static void test_sysctl(void **state)
     assert_true(r.a20 && r.resets == 2);
 }
 
+static void test_pvpanic(void **state)
+{
+    (void)state;
+    struct dev *d = rig_create(&r, &pvpanic_class, NULL);
+    assert_int_equal(in8(&r, PVPANIC_PORT), 3);
+    out8(&r, PVPANIC_PORT, 2); /* a crash kernel takes over: not the machine's business */
+    out8(&r, PVPANIC_PORT, 0xFC);
+    assert_int_equal(r.panics, 0);
+    out8(&r, PVPANIC_PORT, 1);
+    assert_int_equal(r.panics, 1);
+    rig_storm(&r, d, 2000);
+    rig_save_load_compare(&r, d);
+}
+
 static void test_isa_dma(void **state)
 {
     (void)state;
@@ -111,7 +125,7 @@ static void test_classes(void **state)
 int main(void)
 {
 #define UNIT(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {UNIT(test_sysctl), UNIT(test_isa_dma), UNIT(test_debug),
-                                       UNIT(test_classes)};
+    const struct CMUnitTest tests[] = {UNIT(test_sysctl), UNIT(test_pvpanic), UNIT(test_isa_dma),
+                                       UNIT(test_debug), UNIT(test_classes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

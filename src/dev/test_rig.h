@@ -17,7 +17,7 @@ struct rig {
     struct irq_pin pin; /* for the device under test          */
     u32 rises;          /* rising edges seen on @pin          */
     bool level;         /* its level now                      */
-    u32 resets, poweroffs, exits;
+    u32 resets, poweroffs, exits, panics;
     int status;
     bool a20;
 };
@@ -52,9 +52,19 @@ static void rig_a20(void *ctx, struct dev *d, bool enabled)
     ((struct rig *)ctx)->a20 = enabled;
 }
 
+static void rig_panicked(void *ctx, struct dev *d)
+{
+    (void)d;
+    ((struct rig *)ctx)->panics++;
+}
+
 static inline void rig_init(struct rig *r)
 {
-    static const struct dev_host_ops ops = {rig_reset, rig_poweroff, rig_exit, rig_a20};
+    static const struct dev_host_ops ops = {.reset = rig_reset,
+                                            .poweroff = rig_poweroff,
+                                            .exit = rig_exit,
+                                            .a20 = rig_a20,
+                                            .panicked = rig_panicked};
     struct err e;
     memset(r, 0, sizeof *r);
     assert_int_equal(bus_init(&r->bus, &e), 0);

@@ -105,6 +105,7 @@ static int add_ports(struct machine *m, struct err *e)
     if (!com1 || dev_attach(com1, 0, COM1_BASE, e) < 0) return e->code;
     if (!add(m, &sysctl_class, "sysctl", NULL, e)) return e->code;
     if (!add(m, &isa_dma_class, "isa_dma", NULL, e)) return e->code;
+    if (!add(m, &pvpanic_class, "pvpanic", NULL, e)) return e->code;
     if (!m->cfg.debug_exit) return 0;
     struct debug_con_cfg con = {.chardev = &m->serial.chardev};
     if (!add(m, &debug_con_class, "debugcon", &con, e)) return e->code;
@@ -127,6 +128,7 @@ static void describe(struct machine *m)
         .sci_irq = ACPI_SCI_GSI,
         .reset_port = ACPI_RESET_PORT,
         .reset_value = ACPI_RESET_VALUE,
+        .pvpanic_port = PVPANIC_PORT,
         .century_index = 0x32,
     };
     for (u32 i = 0; i < PCI_PIRQS; i++) m->acpi.pirq_irq[i] = pirq_irq[i];

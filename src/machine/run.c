@@ -52,13 +52,14 @@ void machine_end(struct machine *m, enum ring3_end end, int status, const char *
 static void ask_reset(void *ctx, struct dev *d)
 {
     struct machine *m = ctx;
-    if (m->cfg.no_reboot) {
-        machine_end(m, RING3_RESET, 0, "the guest asked for a reset (%s)", d->name);
-        return;
-    }
     pthread_mutex_lock(&m->run_lock);
-    m->reset_wanted = true;
+    bool panicked = m->panicked;
+    m->reset_wanted = !panicked && !m->cfg.no_reboot;
     pthread_mutex_unlock(&m->run_lock);
+    if (panicked)
+        machine_end(m, RING3_PANIC, 0, "the guest's kernel panicked and asked for a reset");
+    else if (m->cfg.no_reboot)
+        machine_end(m, RING3_RESET, 0, "the guest asked for a reset (%s)", d->name);
     cpus_ask(m, WANT_PARK); /* the asking vCPU stops after this instruction */
     loop_wake_send(m->request);
 }
@@ -78,8 +79,19 @@ static void ask_exit(void *ctx, struct dev *d, int status)
     cpus_ask(ctx, WANT_PARK);
 }
 
+/* A panicked kernel goes on for a while: it prints, waits, and may ask for a reset. */
+static void note_panic(void *ctx, struct dev *d)
+{
+    struct machine *m = ctx;
+    pthread_mutex_lock(&m->run_lock);
+    bool first = !m->panicked;
+    m->panicked = true;
+    pthread_mutex_unlock(&m->run_lock);
+    if (first) log_info(&m->log, "the guest's kernel panicked (%s)", d->name);
+}
+
 const struct dev_host_ops machine_host_ops = {
-    .reset = ask_reset, .poweroff = ask_poweroff, .exit = ask_exit};
+    .reset = ask_reset, .poweroff = ask_poweroff, .exit = ask_exit, .panicked = note_panic};
 
 /* Every vCPU is parked: power-on state again. RAM keeps its contents, as on a real PC. */
 static void reset(struct machine *m)

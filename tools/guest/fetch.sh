@@ -24,8 +24,20 @@ recipe=$(CDPATH='' cd -- "$here/../../guest/initramfs" && pwd)
 mkdir -p "$1" || die "cannot create $1"
 out=$(CDPATH='' cd -- "$1" && pwd)
 
-# The initramfs depends on these files only; their digest is its stamp.
-recipe_digest() { cat "$here/initramfs.sh" "$recipe"/* | sha256sum | cut -d' ' -f1; }
+# The modules init loads, in order: panic notification, which the cloud kernel has as modules.
+modules() {
+    for m in misc/pvpanic/pvpanic misc/pvpanic/pvpanic-mmio; do
+        for f in "$out/linux/lib/modules/$(cat "$out/kernel-release")/kernel/drivers/$m".ko*; do
+            [ ! -e "$f" ] || echo "$f"
+        done
+    done
+}
+
+# The initramfs depends on these files and the kernel only; their digest is its stamp.
+recipe_digest() {
+    { cat "$here/initramfs.sh" "$here/fetch.sh" "$recipe"/*; cat "$out/kernel-release" 2>/dev/null; } |
+        sha256sum | cut -d' ' -f1
+}
 
 kernel_ready() { [ -s "$out/vmlinuz" ] && [ -s "$out/kernel-release" ]; }
 initrd_ready() {
@@ -113,7 +125,9 @@ find_busybox() {
 
 make_initrd() {
     busybox=$(find_busybox) || exit 1
-    "$here/initramfs.sh" "$busybox" "$recipe" "$out/tmp/root" "$out/tmp/initrd.cpio.gz" ||
+    # shellcheck disable=SC2046  # paths of our own making: no spaces but in $out
+    (IFS='
+' && "$here/initramfs.sh" "$busybox" "$recipe" "$out/tmp/root" "$out/tmp/initrd.cpio.gz" $(modules)) ||
         die "cannot build the initramfs"
     rm -f "$out/initrd.stamp"
     mv -f "$out/tmp/initrd.cpio.gz" "$out/initrd.cpio.gz"
@@ -135,4 +149,5 @@ mkdir -p "$out/tmp"
 trap 'rm -rf "$out/tmp"' EXIT
 trap 'exit 130' INT TERM HUP
 if [ "$refresh" = yes ] || ! kernel_ready; then make_kernel; fi
+digest=$(recipe_digest)
 if [ "$refresh" = yes ] || ! initrd_ready; then make_initrd; fi

@@ -1,12 +1,14 @@
 #!/bin/sh
-# initramfs.sh BUSYBOX RECIPE TREE OUT - pack the default guest's initramfs, without root and
+# initramfs.sh BUSYBOX RECIPE TREE OUT [MODULE...] - pack the default guest's initramfs, without root and
 # without cpio or device nodes of the host: busybox packs itself. Same inputs give the same bytes.
 # BUSYBOX  static busybox
 # RECIPE   folder with `init` and files for /etc
 # TREE     scratch folder
 # OUT      a .cpio.gz to write
+# MODULE   kernel modules, loaded by init in this order
 set -eu
 busybox=$1 recipe=$2 tree=$3 out=$4
+shift 4
 
 rm -rf "$tree"
 for dir in bin sbin usr/bin usr/sbin etc dev proc sys run tmp root mnt var; do
@@ -15,6 +17,13 @@ done
 cp "$busybox" "$tree/bin/busybox"
 cp "$recipe/init" "$tree/init"
 for file in passwd group profile; do cp "$recipe/$file" "$tree/etc/$file"; done
+mkdir -p "$tree/lib/modules"
+i=10
+for module; do
+    cp "$module" "$tree/lib/modules/$i-${module##*/}"
+    chmod 644 "$tree/lib/modules/$i-${module##*/}"
+    i=$((i + 1))
+done
 chmod 755 "$tree/init" "$tree/bin/busybox"
 chmod 644 "$tree"/etc/*
 chmod 1777 "$tree/tmp"
