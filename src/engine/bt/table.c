@@ -60,17 +60,7 @@ static void drop_table(struct bt_tables *t, u32 k)
     for (u32 id = t->table[k].first_page; id; id = t->page[id].next) drop_page(t, &t->page[id]);
 }
 
-static void unlist_nonglobal(struct bt_tables *t, u32 k)
-{
-    u16 *at = &t->nonglobal;
-    while (*at) {
-        struct table_page *p = &t->page[*at];
-        if (p->table == k) *at = p->next_nonglobal;
-        else at = &p->next_nonglobal;
-    }
-}
-
-/* Give the whole table back to the host. */
+/* Give the whole table back to the host; a supervisor's only together with all others. */
 static void release_table(struct bt_tables *t, u32 k)
 {
     struct one_table *o = &t->table[k];
@@ -80,7 +70,6 @@ static void release_table(struct bt_tables *t, u32 k)
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     ASSERT(p == at, "the host cannot take back table %u", k); /* there might be a hole now */
     madvise(at, BT_TABLE_BYTES, MADV_DONTDUMP);
-    unlist_nonglobal(t, k);
     for (u16 id = o->first_page, next; id; id = next) {
         next = t->page[id].next;
         hash_remove(t, id);
@@ -92,8 +81,10 @@ static void release_table(struct bt_tables *t, u32 k)
     o->vmas = 0;
 }
 
+/* The only way the supervisor's pages go: so the list of their non-global ones is empty then. */
 static void release_all(struct bt_tables *t)
 {
+    t->nonglobal = 0;
     for (u32 k = 0; k < t->count; k++) release_table(t, k);
 }
 
