@@ -143,20 +143,29 @@ static u64 line_mask(gpa_t gpa, u32 bytes)
     return bits(~0ull, last - first, 0) << first;
 }
 
+/* Marks off, everybody told, trace bit off, in this order and under lines_lock: whoever finds no
+ * marks on a traced page waits for the lock, and then all have been told. */
+static void forget_page(struct mmu_domain *d, u64 index, gpa_t page)
+{
+    atomic_store(&d->code_lines[index], 0);
+    for (u32 i = 0; i < VCPUS_MAX; i++) {
+        struct mmu_state *m = atomic_load(&d->member[i]);
+        if (m) queue_code(m, page, page + PAGE_BYTES);
+    }
+    mem_trace_clear(d->mem, page, MEM_TRACE_CODE);
+}
+
 /* mem_traced_fn: bytes of a page with decoded code may have changed. */
 static void page_written(void *ctx, gpa_t gpa, u32 bytes, u8 trace)
 {
     struct mmu_domain *d = ctx;
     u64 index = page_index(d, gpa);
     if (!(trace & MEM_TRACE_CODE) || index >= d->code_pages || !bytes) return;
-    if (!(atomic_load(&d->code_lines[index]) & line_mask(gpa, bytes))) return;
-    gpa_t page = gpa & PAGE_MASK;
-    mem_trace_clear(d->mem, page, MEM_TRACE_CODE);
-    atomic_store(&d->code_lines[index], 0);
-    for (u32 i = 0; i < VCPUS_MAX; i++) {
-        struct mmu_state *m = atomic_load(&d->member[i]);
-        if (m) queue_code(m, page, page + PAGE_BYTES);
-    }
+    u64 lines = atomic_load(&d->code_lines[index]), mine = line_mask(gpa, bytes);
+    if (lines && !(lines & mine)) return;
+    pthread_mutex_lock(&d->lines_lock);
+    if (atomic_load(&d->code_lines[index]) & mine) forget_page(d, index, gpa & PAGE_MASK);
+    pthread_mutex_unlock(&d->lines_lock);
 }
 
 void mmu_protect_code(struct vcpu *v, gpa_t gpa, u32 bytes)
@@ -174,7 +183,9 @@ void mmu_protect_code(struct vcpu *v, gpa_t gpa, u32 bytes)
         sched_yield();
     }
     atomic_fetch_add(&d->protecting, 1);
+    pthread_mutex_lock(&d->lines_lock);
     atomic_fetch_or(&d->code_lines[index], want);
+    pthread_mutex_unlock(&d->lines_lock);
     mem_trace_set(d->mem, gpa, MEM_TRACE_CODE);
     atomic_fetch_sub(&d->protecting, 1);
     pthread_mutex_unlock(&d->protect_lock);
@@ -197,6 +208,7 @@ int mmu_domain_create(struct mmu_domain **out, struct mem *mem, struct err *e)
     }
     d->code_lines = lines;
     pthread_mutex_init(&d->protect_lock, NULL);
+    pthread_mutex_init(&d->lines_lock, NULL);
     mem_set_listener(mem, page_written, protect_page, d);
     *out = d;
     return 0;
@@ -207,6 +219,7 @@ void mmu_domain_destroy(struct mmu_domain *d)
     if (!d) return;
     mem_set_listener(d->mem, NULL, NULL, NULL);
     munmap(d->code_lines, max_u64(d->code_pages, 1) * sizeof *d->code_lines);
+    pthread_mutex_destroy(&d->lines_lock);
     pthread_mutex_destroy(&d->protect_lock);
     free(d);
 }

@@ -54,6 +54,7 @@ struct mmu_domain {
     struct mem *mem;
     pthread_mutex_t protect_lock; /* one page at a time becomes protected */
     _Atomic u32 protecting;
+    pthread_mutex_t lines_lock; /* innermost but mmu_state.lock: marks and what follows from them */
     _Atomic(struct mmu_state *) member[VCPUS_MAX];
     _Atomic u64 *code_lines; /* per page of each slot: which 64-byte lines hold decoded code */
     u64 code_pages;          /* length of code_lines */
