@@ -7,13 +7,13 @@
 #ifndef ENGINE_BT_TRANS_H
 #define ENGINE_BT_TRANS_H
 #include "engine/bt/bt_internal.h"
-#include "engine/bt/emit.h"
+#include "engine/bt/emit_ext.h"
 
 enum { HOMED = 1 << R10 | 1 << R11 | 1 << R15 };
 enum {
-    SAVE_JUMP = offsetof(struct vcpu, eng.save),       /* clobbered by stubs.jump */
-    SAVE_VALUE = offsetof(struct vcpu, eng.save) + 8,  /* a copy of a memory operand, or a word
-                                                          between two accesses */
+    SAVE_JUMP = offsetof(struct vcpu, eng.save),      /* clobbered by stubs.jump */
+    SAVE_VALUE = offsetof(struct vcpu, eng.save) + 8, /* a copy of a memory operand, or a word
+                                                         between two accesses */
     SAVE_ADDRESS = offsetof(struct vcpu, eng.save) + 16,
 };
 

@@ -12,7 +12,8 @@
  *     the interpreter                                                         > 100
  * So loads are made of two aligned ones and stores of bytes. An aligned operand is still accessed
  * at once there: lock-free code depends on it. A misaligned one is not (only some processors
- * promise that, and only within a cache line). Read-modify-write forms are left to the interpreter. */
+ * promise that, and only within a cache line). Read-modify-write forms are left to the interpreter.
+ */
 #include "engine/bt/trans.h"
 
 static bool fits_s32(s64 val) { return val == (s64)(s32)val; }
@@ -70,8 +71,9 @@ u8 tr_address(struct trans *t, s32 extra)
         return i->base;
     tr_effective(t, extra);
     if (based) {
-        em_load_gs(&t->e, T2, offsetof(struct vcpu, seg) + sizeof(struct seg) * i->seg +
-                                  offsetof(struct seg, base));
+        em_load_gs(&t->e, T2,
+                   offsetof(struct vcpu, seg) + sizeof(struct seg) * i->seg +
+                       offsetof(struct seg, base));
         em_lea_sum(&t->e, T1, T1, T2);
     }
     return T1;
@@ -86,7 +88,8 @@ void tr_lookup(struct trans *t, u8 base)
     em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T2, (struct em_mem){TB, T2, 3, -TABLE_SHIFT});
 }
 
-/* ---- page-crossing tests ----------------------------------------------------------------------- */
+/* ---- page-crossing tests -----------------------------------------------------------------------
+ */
 
 /* RCX, which TB holds meanwhile, becomes 0 when T1 is in the last @bytes of a page. */
 static void in_last_bytes(struct trans *t, u32 bytes)
@@ -128,7 +131,8 @@ void tr_window(struct trans *t, u32 bytes, bool exact)
     window_test(t, bytes, exact);
 }
 
-/* ---- misaligned scalars ------------------------------------------------------------------------ */
+/* ---- misaligned scalars ------------------------------------------------------------------------
+ */
 
 /* Both loads are of the form [register + T2], so that a fault names its page. The aligned word with
  * the first byte, shifted down, and the one with the last byte, shifted up by the rest in two

@@ -1,0 +1,317 @@
+/* trans_compute.c - COMPUTE instructions: copied when they have no memory operand (homed registers
+ * are then loaded into the host registers of the same numbers, and stored after), respelled with
+ * [base + T2] otherwise, a homed register operand being TB. What may run on the host at all is
+ * engine/common's decision (thunk_plan). Instructions of x87 and MMX, bit strings, gathers and
+ * masked accesses are left to the interpreter.
+ *
+ * Which accesses need more than AC (measured with AC = 1: operands of 2, 4 and 8 bytes trap at
+ * every misaligned address, those of 16 and more never; VCVTPH2PS and VCVTPS2PH are checked element
+ * by element):
+ *   1 byte                         nothing
+ *   2, 4, 8 bytes                  nothing; where AC has trapped, trans_mem.c's forms
+ *   16 and more, must be aligned   nothing: misaligned ones fault
+ *   16 and more, plain moves       the move that must be aligned, until it has faulted
+ *   others                         the page-crossing test */
+#include "engine/bt/trans.h"
+#include "engine/common/thunk_plan.h"
+
+enum how { HOW_PLAIN, HOW_ALIGNED_TWIN, HOW_WINDOW, HOW_ANY, HOW_NONE };
+
+struct compute {
+    struct thunk_plan plan;
+    struct native_thunk facts;
+    u8 bytes[INSN_BYTES_MAX]; /* spelling to start from */
+    u32 homed;                /* homed registers that are operands */
+    enum how how;
+};
+
+/* ---- without memory operand
+ * ----------------------------------------------------------------------
+ */
+
+static void load_homed(struct trans *t, u32 regs)
+{
+    for (u8 n = 0; n < GPRS; n++)
+        if (regs & HOMED & 1u << n) em_load_gs(&t->e, n, gpr_off(n));
+}
+static void store_homed(struct trans *t, u32 regs)
+{
+    for (u8 n = 0; n < GPRS; n++)
+        if (regs & HOMED & 1u << n) em_store_gs(&t->e, gpr_off(n), n);
+}
+static enum tr copy(struct trans *t, const struct compute *c)
+{
+    load_homed(t, c->homed);
+    em_bytes(&t->e, t->i->bytes, t->i->len);
+    store_homed(t, c->plan.gpr_written);
+    if (c->homed & 1u << TB) tr_table_reload(t);
+    return TR_NEXT;
+}
+
+static enum tr lea(struct trans *t)
+{
+    const struct insn *i = t->i;
+    u8 dst = i->op[0].reg;
+    tr_effective(t, 0);
+    if (i->opsize == 2) {
+        if (is_homed(dst))
+            em_byte(&t->e, 0x66), em_gs_op(&t->e, EM_MOV_STORE, EM_32, T1, gpr_off(dst));
+        else em_byte(&t->e, 0x66), em_mov32(&t->e, dst, T1);
+        return TR_NEXT;
+    }
+    u8 to = is_homed(dst) ? T1 : dst;
+    if (i->opsize == 4) em_mov32(&t->e, to, T1);
+    else em_mov(&t->e, to, T1);
+    if (is_homed(dst)) em_store_gs(&t->e, gpr_off(dst), T1);
+    return TR_NEXT;
+}
+/* No register of it is homed, and it is not relative to RIP: as it is. */
+static bool is_simple_lea(const struct insn *i)
+{
+    return !is_homed(i->op[0].reg) && !is_homed(i->base) && !is_homed(i->index) &&
+           i->base != BASE_RIP;
+}
+
+/* ---- plain accesses
+ * ------------------------------------------------------------------------------
+ */
+
+/* Emit the instruction on [base + index]; false when it cannot be spelled so. */
+static bool spell(struct trans *t, const struct compute *c, u8 base, u8 index)
+{
+    u8 out[RESPELL_BYTES_MAX];
+    struct respell_map map = {.base = base, .index = index};
+    for (u8 n = 0; n < GPRS; n++) map.gpr[n] = is_homed(n) ? TB : n;
+    int len = respell(out, c->bytes, t->i->len, ISA_64, &map);
+    if (len <= 0) return false;
+    em_bytes(&t->e, out, (u32)len);
+    return true;
+}
+static u8 homed_operand(const struct compute *c)
+{
+    return c->homed ? (u8)__builtin_ctz(c->homed) : REG_NONE;
+}
+static bool spell_with_homed(struct trans *t, const struct compute *c, u8 base, u8 index)
+{
+    u8 home = homed_operand(c);
+    if (home != REG_NONE) em_load_gs(&t->e, TB, gpr_off(home));
+    if (!spell(t, c, base, index)) return false;
+    if (home != REG_NONE && c->plan.gpr_written & 1u << home) em_store_gs(&t->e, gpr_off(home), TB);
+    return true;
+}
+
+static bool access_plain(struct trans *t, const struct compute *c)
+{
+    u8 base = tr_address(t, 0);
+    tr_lookup(t, base);
+    if (!spell_with_homed(t, c, base, T2)) return false;
+    if (c->homed) tr_table_reload(t);
+    return true;
+}
+
+static bool access_window(struct trans *t, const struct compute *c)
+{
+    tr_address_t1(t);
+    tr_lookup(t, T1);
+    tr_window(t, t->i->mem_bytes, t->i->mem_bytes >= 16);
+    if (!spell_with_homed(t, c, T1, T2)) return false;
+    tr_table_reload(t);
+    return true;
+}
+
+/* ---- AH..BH beside a memory operand
+ * ---------------------------------------------------------------- No REX prefix can be there, so
+ * no T1. Only MOV; TB takes the byte's place. */
+
+static enum tr move_high_byte(struct trans *t)
+{
+    const struct insn *i = t->i;
+    bool store = i->op[0].kind == OPND_MEM;
+    const struct insn_opnd *o = &i->op[store ? 1 : 0];
+    if (i->mnemonic != ZYDIS_MNEMONIC_MOV || o->file != RF_GPR_HIGH) return TR_NONE;
+    u8 base = tr_address(t, 0), reg = o->reg & 3;
+    tr_lookup(t, base);
+    if (store) {
+        em_rorx(&t->e, EM_64, TB, reg, 8);
+        em_mem_op(&t->e, EM_MOV_STORE8, EM_32, TB, tr_at(base));
+    } else {
+        em_mem_op(&t->e, EM_MOVZX8, EM_32, TB, tr_at(base));
+        em_rorx(&t->e, EM_64, reg, reg, 8);
+        em_reg_op(&t->e, EM_MOV_STORE8, EM_32, TB, reg);
+        em_rorx(&t->e, EM_64, reg, reg, 56);
+    }
+    tr_table_reload(t);
+    return TR_NEXT;
+}
+
+/* ---- scalars where AC has trapped
+ * ------------------------------------------------------------------
+ */
+
+/* The instruction on the copy of its operand in SAVE_VALUE. */
+static bool spell_on_copy(struct trans *t, const struct compute *c)
+{
+    em_mov_imm(&t->e, T2, SAVE_VALUE);
+    if (homed_operand(c) != REG_NONE) em_load_gs(&t->e, TB, gpr_off(homed_operand(c)));
+    em_byte(&t->e, 0x65);
+    if (!spell(t, c, T2, REG_NONE)) return false;
+    if (c->homed & c->plan.gpr_written) em_store_gs(&t->e, gpr_off(homed_operand(c)), TB);
+    return true;
+}
+
+static bool is_mov(const struct insn *i)
+{
+    return i->mnemonic == ZYDIS_MNEMONIC_MOV && i->fpu == FPU_NONE;
+}
+
+static bool load_any(struct trans *t, const struct compute *c)
+{
+    const struct insn *i = t->i;
+    bool mov = is_mov(i) && i->mem_bytes >= 4 && !c->homed;
+    tr_address_t1(t);
+    tr_lookup(t, T1);
+    tr_window(t, i->mem_bytes, false);
+    tr_load_any(t, i->mem_bytes);
+    if (mov && i->mem_bytes == 8) em_mov(&t->e, i->op[0].reg, T1);
+    else if (mov) em_mov32(&t->e, i->op[0].reg, T1);
+    else em_store_gs(&t->e, SAVE_VALUE, T1);
+    if (!mov && !spell_on_copy(t, c)) return false;
+    tr_table_reload(t);
+    return true;
+}
+
+static void value_of_copy(struct trans *t) { em_load_gs(&t->e, TB, SAVE_VALUE); }
+static void value_of_mov(struct trans *t)
+{
+    const struct insn_opnd *o = &t->i->op[1];
+    if (o->kind == OPND_IMM) em_mov_imm(&t->e, TB, t->i->imm);
+    else em_mov(&t->e, TB, tr_guest(t, o->reg, TB));
+}
+
+static bool store_any(struct trans *t, const struct compute *c)
+{
+    bool mov = is_mov(t->i);
+    if (!mov) {
+        if (!spell_on_copy(t, c)) return false;
+        if (c->homed) tr_table_reload(t);
+    }
+    tr_address_t1(t);
+    tr_lookup(t, T1);
+    tr_store_any(t, t->i->mem_bytes, mov ? value_of_mov : value_of_copy);
+    tr_table_reload(t);
+    return true;
+}
+
+static bool access_any(struct trans *t, const struct compute *c)
+{
+    if (t->i->mem_rw == OPND_R) return load_any(t, c);
+    return t->i->mem_rw == OPND_W && store_any(t, c);
+}
+
+/* ---- unaligned vector moves
+ * ------------------------------------------------------------------------
+ */
+
+struct twin {
+    u16 mnemonic;
+    u8 opcode_add; /* to the opcode: 10, 11 -> 28, 29 */
+    u8 opcode;     /* or the opcode itself, 0: no change */
+    bool prefix66; /* the mandatory prefix becomes 66 */
+};
+static const struct twin twins[] = {
+    {ZYDIS_MNEMONIC_MOVUPS, 0x18, 0, false},  {ZYDIS_MNEMONIC_MOVUPD, 0x18, 0, false},
+    {ZYDIS_MNEMONIC_VMOVUPS, 0x18, 0, false}, {ZYDIS_MNEMONIC_VMOVUPD, 0x18, 0, false},
+    {ZYDIS_MNEMONIC_MOVDQU, 0, 0, true},      {ZYDIS_MNEMONIC_VMOVDQU, 0, 0, true},
+    {ZYDIS_MNEMONIC_LDDQU, 0, 0x6F, true},    {ZYDIS_MNEMONIC_VLDDQU, 0, 0x6F, true},
+    {ZYDIS_MNEMONIC_VMOVDQU8, 0, 0, true},    {ZYDIS_MNEMONIC_VMOVDQU16, 0, 0, true},
+    {ZYDIS_MNEMONIC_VMOVDQU32, 0, 0, true},   {ZYDIS_MNEMONIC_VMOVDQU64, 0, 0, true},
+};
+
+/* F3 or F2 of the original becomes 66, in whichever kind of prefix it is. */
+static void set_prefix66(struct compute *c)
+{
+    const ZydisDecodedInstruction *z = &c->plan.zi;
+    u8 *b = c->bytes;
+    if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX) {
+        b[z->raw.evex.offset + 2] = (u8)((b[z->raw.evex.offset + 2] & ~3) | 1);
+    } else if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
+        u8 at = z->raw.vex.offset + z->raw.vex.size - 1;
+        b[at] = (u8)((b[at] & ~3) | 1);
+    } else {
+        for (u8 k = 0; k < z->raw.prefix_count; k++)
+            if (b[k] == 0xF2 || b[k] == 0xF3) b[k] = 0x66;
+    }
+}
+static bool make_twin(struct compute *c)
+{
+    const ZydisDecodedInstruction *z = &c->plan.zi;
+    if (!z->raw.modrm.offset) return false;
+    for (u32 k = 0; k < ARRAY_LEN(twins); k++) {
+        const struct twin *w = &twins[k];
+        if (w->mnemonic != z->mnemonic) continue;
+        u8 *op = &c->bytes[z->raw.modrm.offset - 1];
+        *op = w->opcode ? w->opcode : (u8)(*op + w->opcode_add);
+        if (w->prefix66) set_prefix66(c);
+        return true;
+    }
+    return false;
+}
+
+/* ---- selection
+ * -----------------------------------------------------------------------------------
+ */
+
+static bool is_checked_by_element(u16 mnemonic)
+{
+    return mnemonic == ZYDIS_MNEMONIC_VCVTPH2PS || mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH;
+}
+
+static enum how choose(const struct trans *t, struct compute *c)
+{
+    u32 bytes = t->i->mem_bytes;
+    if (c->facts.touch != TOUCH_ALL || c->plan.bt_mem || __builtin_popcount(c->homed) > 1)
+        return HOW_NONE;
+    if (bytes == 1 || (bytes >= 16 && c->facts.align)) return HOW_PLAIN;
+    if (bytes == 2 || bytes == 4 || bytes == 8) {
+        if (is_checked_by_element(t->i->mnemonic)) return HOW_WINDOW;
+        return is_checked(t) ? HOW_ANY : HOW_PLAIN;
+    }
+    if (bytes != 16 && bytes != 32 && bytes != 64) return HOW_NONE;
+    return !is_checked(t) && make_twin(c) ? HOW_ALIGNED_TWIN : HOW_WINDOW;
+}
+
+static bool host_has(const struct bt *bt, const struct thunk_plan *p)
+{
+    if (p->vec == VEC_EVEX || p->k_used) return bt->has_avx512;
+    return p->vec != VEC_VEX || bt->has_avx;
+}
+
+static enum tr with_memory(struct trans *t, struct compute *c)
+{
+    u32 start = t->e.n, colds = t->colds;
+    thunk_plan_describe(&c->facts, &c->plan, NULL, 0);
+    c->how = choose(t, c);
+    if (c->how == HOW_NONE) return TR_NONE;
+    if (c->plan.high) return move_high_byte(t);
+    bool done = c->how == HOW_ANY      ? access_any(t, c)
+                : c->how == HOW_WINDOW ? access_window(t, c)
+                                       : access_plain(t, c);
+    if (done) return TR_NEXT;
+    t->e.n = start;
+    t->colds = colds;
+    return TR_NONE;
+}
+
+enum tr tr_compute(struct trans *t)
+{
+    const struct insn *i = t->i;
+    struct compute c = {.how = HOW_NONE};
+    if (!tr_may_run(t)) return TR_NONE;
+    if (i->mnemonic == ZYDIS_MNEMONIC_LEA && !is_simple_lea(i)) return lea(t);
+    if (!thunk_plan_make(&c.plan, i) || c.plan.x87 || !host_has(t->bt, &c.plan)) return TR_NONE;
+    memcpy(c.bytes, i->bytes, sizeof c.bytes);
+    c.homed = c.plan.gpr_used & HOMED;
+    if (!i->mem_bytes)
+        return c.plan.mem && i->mnemonic != ZYDIS_MNEMONIC_LEA ? TR_NONE : copy(t, &c);
+    return with_memory(t, &c);
+}

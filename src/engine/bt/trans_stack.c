@@ -1,0 +1,154 @@
+/* trans_stack.c - PUSH, POP, CALL, RET, LEAVE and indirect JMP. RSP changes after the access that
+ * may fault. A site whose access is misaligned (checked) is left to the interpreter, as are element
+ * sizes other than 8. Spec: SDM vol. 2A CALL, JMP, LEAVE; vol. 2B POP, PUSH, RET. */
+#include "engine/bt/trans.h"
+
+enum { WORD = 8 };
+
+static bool is_plain(const struct trans *t) { return t->i->stack_bytes == WORD && !is_checked(t); }
+
+static void move_rsp(struct trans *t, s32 bytes) { em_lea_disp(&t->e, RSP, RSP, bytes); }
+
+/* T1 = address of the new top element, T2 = its table entry */
+static void new_top(struct trans *t)
+{
+    em_lea_disp(&t->e, T1, RSP, -WORD);
+    tr_lookup(t, T1);
+}
+/* Store @reg there; TB when it had to be fetched first. */
+static void push_reg(struct trans *t, u8 reg)
+{
+    em_mem_op(&t->e, EM_MOV_STORE, EM_64, reg, tr_at(T1));
+    move_rsp(t, -WORD);
+    if (reg == TB) tr_table_reload(t);
+}
+/* T1 = the memory operand */
+static void load_operand(struct trans *t)
+{
+    u8 base = tr_address(t, 0);
+    tr_lookup(t, base);
+    em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_at(base));
+}
+
+static void push_imm(struct trans *t)
+{
+    em_rex(&t->e, EM_64, 0, T2, T1);
+    em_byte(&t->e, 0xC7);
+    em_modrm_mem(&t->e, 0, tr_at(T1));
+    em_u32(&t->e, (u32)t->i->imm);
+    move_rsp(t, -WORD);
+}
+
+enum tr tr_push(struct trans *t)
+{
+    const struct insn_opnd *o = &t->i->op[0];
+    if (!is_plain(t)) return TR_NONE;
+    if (o->kind == OPND_MEM) {
+        load_operand(t);
+        em_store_gs(&t->e, SAVE_VALUE, T1);
+    }
+    new_top(t);
+    if (o->kind == OPND_IMM) {
+        push_imm(t);
+    } else if (o->kind == OPND_MEM) {
+        em_load_gs(&t->e, TB, SAVE_VALUE);
+        push_reg(t, TB);
+    } else {
+        push_reg(t, tr_guest(t, o->reg, TB));
+    }
+    return TR_NEXT;
+}
+
+/* An address based on RSP uses the incremented value. */
+static void pop_mem(struct trans *t)
+{
+    tr_lookup(t, RSP);
+    em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_at(RSP));
+    em_store_gs(&t->e, SAVE_VALUE, T1);
+    u8 base = tr_address(t, t->i->base == RSP ? WORD : 0);
+    tr_lookup(t, base);
+    em_load_gs(&t->e, TB, SAVE_VALUE);
+    em_mem_op(&t->e, EM_MOV_STORE, EM_64, TB, tr_at(base));
+    move_rsp(t, WORD);
+    tr_table_reload(t);
+}
+
+enum tr tr_pop(struct trans *t)
+{
+    const struct insn_opnd *o = &t->i->op[0];
+    if (!is_plain(t)) return TR_NONE;
+    if (o->kind == OPND_MEM) {
+        pop_mem(t);
+        return TR_NEXT;
+    }
+    u8 dst = is_homed(o->reg) ? T1 : o->reg;
+    tr_lookup(t, RSP);
+    em_mem_op(&t->e, EM_MOV_LOAD, EM_64, dst, tr_at(RSP));
+    if (o->reg != RSP) move_rsp(t, WORD);
+    if (is_homed(o->reg)) em_store_gs(&t->e, gpr_off(o->reg), T1);
+    return TR_NEXT;
+}
+
+enum tr tr_leave(struct trans *t)
+{
+    if (!is_plain(t)) return TR_NONE;
+    tr_lookup(t, RBP);
+    em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_at(RBP));
+    em_lea_disp(&t->e, RSP, RBP, WORD);
+    em_mov(&t->e, RBP, T1);
+    return TR_NEXT;
+}
+
+static void push_return_address(struct trans *t)
+{
+    new_top(t);
+    em_load_gs(&t->e, TB, offsetof(struct vcpu, eng.code_base));
+    em_lea_disp(&t->e, TB, TB, next_off(t));
+    push_reg(t, TB);
+}
+
+/* The target is read before anything changes. */
+static void call_indirect(struct trans *t)
+{
+    const struct insn_opnd *o = &t->i->op[0];
+    bool early = o->kind == OPND_MEM || o->reg == RSP;
+    if (o->kind == OPND_MEM) load_operand(t);
+    else if (early) em_mov(&t->e, T1, RSP);
+    if (early) em_store_gs(&t->e, SAVE_VALUE, T1);
+    push_return_address(t);
+    if (early) em_load_gs(&t->e, T1, SAVE_VALUE);
+    else em_mov(&t->e, T1, tr_guest(t, o->reg, T1));
+    tr_jump_stub(t, t->bt->stubs.jump);
+}
+
+enum tr tr_call(struct trans *t)
+{
+    if (!is_plain(t) || t->i->opsize != WORD) return TR_NONE;
+    if (t->i->op[0].kind == OPND_REL) {
+        push_return_address(t);
+        tr_branch(t, EM_JMP, next_off(t) + (s64)t->i->imm);
+    } else {
+        call_indirect(t);
+    }
+    return TR_END;
+}
+
+enum tr tr_ret(struct trans *t)
+{
+    if (!is_plain(t) || t->i->opsize != WORD) return TR_NONE;
+    tr_lookup(t, RSP);
+    em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_at(RSP));
+    move_rsp(t, WORD + (u16)t->i->imm);
+    tr_jump_stub(t, t->bt->stubs.jump);
+    return TR_END;
+}
+
+enum tr tr_jmp_mem_or_reg(struct trans *t)
+{
+    const struct insn_opnd *o = &t->i->op[0];
+    if (t->i->opsize != WORD || is_checked(t)) return TR_NONE;
+    if (o->kind == OPND_MEM) load_operand(t);
+    else em_mov(&t->e, T1, tr_guest(t, o->reg, T1));
+    tr_jump_stub(t, t->bt->stubs.jump);
+    return TR_END;
+}

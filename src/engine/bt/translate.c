@@ -1,0 +1,252 @@
+/* translate.c - one block of decoded guest instructions to host code: entries, control flow, exits.
+ * See bt_internal.h for the conventions.
+ *
+ *   far entry:   lea T2, [T1 - block's page offset]; mov gs:[code_base], T2
+ *   near entry:  mov T2d, [poll word]
+ *   the instructions, in order
+ *   exits taken rarely ("cold")
+ *
+ * Assumed of the world and checked by nobody here, so whoever changes it drops all blocks:
+ * v->fpu_fault[], the CPU model, the hints of the page. The host has BMI2 (RORX, SHRX, PEXT); there
+ * is no form without. */
+#include <Zydis/Mnemonic.h>
+
+#include "cpu/insn_exec.h"
+#include "engine/bt/trans.h"
+
+/* ---- exits -------------------------------------------------------------------------------------
+ */
+
+void tr_cold(struct trans *t, enum cold_kind kind, u32 site, s64 arg)
+{
+    if (t->colds == COLDS_MAX) return; /* cannot be: two per instruction at most */
+    t->cold[t->colds++] = (struct cold){.kind = (u8)kind, .off = t->off, .site = site, .arg = arg};
+}
+
+void tr_jump_stub(struct trans *t, u32 stub)
+{
+    u32 site = em_jump32(&t->e, EM_JMP);
+    em_fix32(&t->e, site, stub - t->code_off);
+}
+
+void tr_code_address(struct trans *t, u8 dst, s64 off)
+{
+    em_load_gs(&t->e, dst, offsetof(struct vcpu, eng.code_base));
+    if (off == (s64)(s32)off) {
+        em_lea_disp(&t->e, dst, dst, (s32)off);
+    } else {
+        em_mov_imm(&t->e, T2, (u64)off);
+        em_lea_sum(&t->e, dst, dst, T2);
+    }
+}
+
+static bool in_page(s64 off) { return off >= 0 && off < (s64)PAGE_BYTES; }
+
+static void put_far_jump(struct trans *t, s64 target)
+{
+    tr_code_address(t, T1, target);
+    tr_jump_stub(t, t->bt->stubs.jump);
+}
+
+void tr_branch(struct trans *t, int cc, s64 target)
+{
+    if (!in_page(target) && cc == EM_JMP) {
+        put_far_jump(t, target);
+        return;
+    }
+    u32 site = em_jump32(&t->e, cc);
+    if (target == t->block_off) em_fix32(&t->e, site, t->near);
+    else tr_cold(t, in_page(target) ? COLD_LINK : COLD_FAR, site, target);
+}
+
+static void put_step(struct trans *t, u16 off)
+{
+    em_mov_imm(&t->e, T1, off);
+    tr_jump_stub(t, t->bt->stubs.step);
+}
+
+static void put_window(struct trans *t, const struct cold *c)
+{
+    em_mov_imm(&t->e, RCX, 64u - (u32)__builtin_ctzll((u64)c->arg));
+    em_shift(&t->e, EM_SHLX, RCX, T1, RCX);
+    u32 aligned = em_jump8(&t->e, EM_JRCXZ);
+    em_mov(&t->e, RCX, TB);
+    put_step(t, c->off);
+    em_fix8(&t->e, aligned);
+    em_fix32(&t->e, em_jump32(&t->e, EM_JMP), c->back);
+}
+
+static void put_cold(struct trans *t, const struct cold *c)
+{
+    em_fix32(&t->e, c->site, t->e.n);
+    switch (c->kind) {
+    case COLD_LINK:
+        em_mov_imm(&t->e, T1, (u64)c->arg);
+        em_mov_imm(&t->e, T2, t->code_off + c->site);
+        tr_jump_stub(t, t->bt->stubs.link);
+        break;
+    case COLD_FAR: put_far_jump(t, c->arg); break;
+    case COLD_WINDOW: put_window(t, c); break;
+    default: em_mov(&t->e, RCX, TB); put_step(t, c->off);
+    }
+}
+
+/* ---- control flow ------------------------------------------------------------------------------
+ */
+
+static s64 target_of(const struct trans *t) { return next_off(t) + (s64)t->i->imm; }
+
+static enum tr jmp_rel(struct trans *t)
+{
+    if (t->i->opsize != 8) return TR_NONE;
+    tr_branch(t, EM_JMP, target_of(t));
+    return TR_END;
+}
+static enum tr jcc(struct trans *t)
+{
+    if (t->i->opsize != 8) return TR_NONE;
+    tr_branch(t, t->i->cc, target_of(t));
+    return TR_NEXT;
+}
+
+/* JRCXZ, or JECXZ */
+static u32 put_jcxz(struct trans *t)
+{
+    if (t->i->addrsize == 4) em_byte(&t->e, 0x67);
+    return em_jump8(&t->e, EM_JRCXZ);
+}
+static enum tr jcxz(struct trans *t)
+{
+    if (t->i->opsize != 8) return TR_NONE;
+    u32 yes = put_jcxz(t), no = em_jump8(&t->e, EM_JMP8);
+    em_fix8(&t->e, yes);
+    tr_branch(t, EM_JMP, target_of(t));
+    em_fix8(&t->e, no);
+    return TR_NEXT;
+}
+/* LOOP, LOOPE, LOOPNE: @cc is the further condition. */
+static enum tr loop_if(struct trans *t, int cc)
+{
+    u32 width = t->i->addrsize == 4 ? EM_32 : EM_64;
+    if (t->i->opsize != 8) return TR_NONE;
+    em_mem_op(&t->e, EM_LEA, width, RCX, (struct em_mem){RCX, REG_NONE, 0, -1});
+    u32 no = put_jcxz(t);
+    tr_branch(t, cc, target_of(t));
+    em_fix8(&t->e, no);
+    return TR_NEXT;
+}
+enum { CC_Z = 4, CC_NZ = 5 };
+static enum tr loop(struct trans *t) { return loop_if(t, EM_JMP); }
+static enum tr loope(struct trans *t) { return loop_if(t, CC_Z); }
+static enum tr loopne(struct trans *t) { return loop_if(t, CC_NZ); }
+
+/* ---- hints
+ * --------------------------------------------------------------------------------------- */
+
+static enum tr hint(struct trans *t)
+{
+    if (t->i->mnemonic == ZYDIS_MNEMONIC_PAUSE) em_bytes(&t->e, "\xF3\x90", 2);
+    return TR_NEXT;
+}
+static enum tr fence(struct trans *t)
+{
+    switch (t->i->mnemonic) {
+    case ZYDIS_MNEMONIC_LFENCE: em_bytes(&t->e, "\x0F\xAE\xE8", 3); return TR_NEXT;
+    case ZYDIS_MNEMONIC_MFENCE: em_bytes(&t->e, "\x0F\xAE\xF0", 3); return TR_NEXT;
+    case ZYDIS_MNEMONIC_SFENCE: em_bytes(&t->e, "\x0F\xAE\xF8", 3); return TR_NEXT;
+    default: return TR_NONE;
+    }
+}
+
+/* ---- instructions
+ * -------------------------------------------------------------------------------- */
+
+/* The rows with an inline form, by the function that would execute them. */
+static const struct inline_row {
+    insn_exec_fn *exec;
+    enum tr (*emit)(struct trans *t);
+} inline_rows[] = {
+    {x_jcc, jcc},          {x_call_rel, tr_call}, {x_ret, tr_ret},
+    {x_jmp_rel, jmp_rel},  {x_call_rm, tr_call},  {x_jmp_rm, tr_jmp_mem_or_reg},
+    {x_push_reg, tr_push}, {x_push_imm, tr_push}, {x_push_mem, tr_push},
+    {x_pop_reg, tr_pop},   {x_pop_mem, tr_pop},   {x_leave, tr_leave},
+    {x_nop, hint},         {x_fence, fence},      {x_jcxz, jcxz},
+    {x_loop, loop},        {x_loope, loope},      {x_loopne, loopne},
+};
+
+bool tr_may_run(const struct trans *t)
+{
+    const struct insn *i = t->i;
+    return i->fpu < FPU_CLASSES && !t->bt->v->fpu_fault[i->fpu];
+}
+
+static bool is_stepped(const struct trans *t)
+{
+    return t->bt->hints && t->bt->hints->stepped[t->off / 8] >> (t->off % 8) & 1;
+}
+
+static enum tr put_insn(struct trans *t)
+{
+    const struct insn *i = t->i;
+    if (is_stepped(t) || i->exec == x_ud || i->row == INSN_UD || i->mode != ISA_64) return TR_NONE;
+    if (i->row == INSN_COMPUTE) return tr_compute(t);
+    for (u32 k = 0; k < ARRAY_LEN(inline_rows); k++)
+        if (inline_rows[k].exec == i->exec) return inline_rows[k].emit(t);
+    return TR_NONE;
+}
+
+/* ---- the block
+ * ----------------------------------------------------------------------------------- */
+
+enum {
+    INSN_CODE_MAX = 256, /* hot and cold code of one instruction */
+    COLD_CODE_MAX = 64,
+};
+
+static void put_entries(struct trans *t)
+{
+    em_lea_disp(&t->e, T2, T1, -(s32)t->block_off);
+    em_store_gs(&t->e, offsetof(struct vcpu, eng.code_base), T2);
+    t->near = t->e.n;
+    em_rex(&t->e, EM_32, T2, REG_NONE, REG_NONE); /* mov T2d, [rip + poll] */
+    em_byte(&t->e, EM_MOV_LOAD);
+    em_byte(&t->e, (T2 & 7u) << 3 | 5);
+    em_u32(&t->e, t->bt->stubs.poll - (t->code_off + t->e.n + 4));
+}
+
+static bool has_room(const struct trans *t)
+{
+    return t->e.n + t->colds * COLD_CODE_MAX + 2 * INSN_CODE_MAX <= t->e.room;
+}
+
+/* Fills @block's marks and end. Returns whether the block ended with control flow of its own. */
+static bool put_insns(struct trans *t, const struct block *b, struct bt_out *out,
+                      struct bt_block *block)
+{
+    for (u32 k = 0; k < b->count && block->marks < BT_BLOCK_INSNS && has_room(t); k++) {
+        t->i = &b->first[k];
+        t->off = block->guest_end;
+        out->mark[block->marks] = (struct bt_mark){(u16)(k ? t->e.n : 0), t->off};
+        block->marks++;
+        enum tr r = put_insn(t);
+        block->guest_end = next_off(t);
+        if (r == TR_NONE) put_step(t, t->off);
+        if (r != TR_NEXT) return true;
+    }
+    return false;
+}
+
+u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, struct bt_out *out,
+                 struct bt_block *block)
+{
+    struct trans t = {.bt = bt, .code_off = out->off, .block_off = guest_off, .off = guest_off};
+    t.e = (struct emit){.at = out->rw, .room = (u32)min_u64(out->room, BT_BLOCK_CODE_BYTES)};
+    *block = (struct bt_block){
+        .code_off = out->off, .guest_off = guest_off, .guest_end = guest_off, .mark = out->mark};
+    put_entries(&t);
+    block->near_off = (u16)t.near;
+    if (!put_insns(&t, b, out, block)) tr_branch(&t, EM_JMP, block->guest_end);
+    for (u32 k = 0; k < t.colds; k++) put_cold(&t, &t.cold[k]);
+    block->code_bytes = t.e.n;
+    return t.e.n;
+}

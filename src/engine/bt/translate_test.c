@@ -1,0 +1,672 @@
+/* Random blocks through the translator and through the interpreter's functions, on two vCPUs with
+ * memories of their own; where translated code stops (an exit, or a fault that is taken for one),
+ * the other runs up to there and everything must be the same. The translator's memory is a real
+ * table over pages in an order of their own, so that an access across pages that nobody noticed
+ * hits the wrong bytes. BT_SEED and BT_CASES choose other cases; a failure prints both codes. */
+#include <Zydis/Zydis.h>
+#include <asm/prctl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/test.h"
+#include "cpu/access.h"
+#include "cpu/cpuid.h"
+#include "cpu/insn_exec.h"
+#include "cpu/seg.h"
+#include "engine/bt/bt_state.h"
+#include "engine/common/native.h"
+
+enum { PAGES = 12, CODE_BYTES = 64 << 10, BLOCK_MAX = 16, GUEST_BYTES = 512 };
+#define ARENA 0x10000000ull
+#define ARENA_BYTES ((u64)PAGES * PAGE_BYTES)
+#define CODE_GVA 0x20003000ull
+#define TABLE_BYTES (BIT(36) * 8)
+enum { P_NONE, P_R, P_RW };
+static const u8 prot[PAGES] = {P_RW, P_RW, P_RW,   P_NONE, P_RW, P_R,
+                               P_RW, P_RW, P_NONE, P_RW,   P_RW, P_R};
+/* which page of the host's memory holds page n */
+static const u8 place[PAGES] = {7, 2, 9, 0, 11, 4, 1, 8, 3, 10, 6, 5};
+
+static struct t {
+    u64 rng, seed;
+    struct vcpu *v, *w;  /* translated, interpreted */
+    u8 *host, *host_all; /* v's pages, permissions applied; all writable */
+    u8 *copy;            /* w's pages */
+    u64 *table;
+    u8 *code;
+    struct bt bt;
+    struct bt_hints hints;
+    struct fault_region region;
+    struct bt_block block;
+    struct bt_out out;
+    struct insn insn[BLOCK_MAX];
+    struct block b;
+    u16 guest_off;
+    int trap; /* of the fault that ended the block, -1 */
+    u64 trap_pc, inlined, stepped, faulted, misaligned;
+    u8 guest[GUEST_BYTES];
+    u32 guest_bytes;
+} T;
+
+static u64 rnd(void)
+{
+    T.rng ^= T.rng << 13;
+    T.rng ^= T.rng >> 7;
+    T.rng ^= T.rng << 17;
+    return T.rng * 0x2545F4914F6CDD1Dull;
+}
+static u32 below(u32 n) { return (u32)((rnd() >> 33) % n); }
+
+/* ---- w's memory --------------------------------------------------------------------------------
+ */
+
+static int check(struct vcpu *v, gva_t gva, u32 bytes, bool write)
+{
+    for (u64 a = gva; a < gva + bytes; a = (a & PAGE_MASK) + PAGE_BYTES) {
+        u64 page = (a - ARENA) >> PAGE_SHIFT;
+        u8 p = a >= ARENA && page < PAGES ? prot[page] : P_NONE;
+        if (p < (write ? P_RW : P_R)) return vcpu_raise_pf(v, a, write ? PF_W : 0);
+    }
+    return 0;
+}
+static int op_read(struct vcpu *v, gva_t gva, void *buf, u32 bytes, bool sys)
+{
+    (void)sys;
+    if (check(v, gva, bytes, false)) return X_FAULT;
+    memcpy(buf, T.copy + (gva - ARENA), bytes);
+    return 0;
+}
+static int op_write(struct vcpu *v, gva_t gva, const void *buf, u32 bytes, bool sys)
+{
+    (void)sys;
+    if (check(v, gva, bytes, true)) return X_FAULT;
+    memcpy(T.copy + (gva - ARENA), buf, bytes);
+    return 0;
+}
+static int op_map(struct vcpu *v, gva_t gva, u32 bytes, u8 rw, struct access_map *m)
+{
+    if (check(v, gva, bytes, rw & OPND_W)) return X_FAULT;
+    *m = (struct access_map){.kind = rw, .bytes = (u16)bytes, .gpa = {gva}, .state = MAP_DIRECT};
+    m->ptr = T.copy + (gva - ARENA);
+    return 0;
+}
+static void op_unmap(struct vcpu *v, struct access_map *m) { (void)v, (void)m; }
+static int op_probe(struct vcpu *v, gva_t gva, u32 bytes, enum access kind, bool sys)
+{
+    (void)sys;
+    return check(v, gva, bytes, kind == ACC_WRITE);
+}
+static const struct vcpu_mmu_ops ops = {
+    .read = op_read, .write = op_write, .map = op_map, .unmap = op_unmap, .probe = op_probe};
+
+/* ---- set-up ------------------------------------------------------------------------------------
+ */
+
+static bool on_fault(struct fault_region *r, siginfo_t *info, ucontext_t *uc)
+{
+    greg_t *g = uc->uc_mcontext.gregs;
+    u64 pc = (u64)g[REG_RIP] - r->start - T.block.code_off;
+    u32 k = T.block.marks - 1u;
+    (void)info;
+    if (pc >= T.block.code_bytes) return false;
+    while (k && T.block.mark[k].host_off > pc) k--;
+    T.trap = (int)g[REG_TRAPNO];
+    T.trap_pc = pc;
+    g[REG_R10] = T.block.mark[k].guest_off;
+    g[REG_RIP] = (greg_t)(uintptr_t)bt_exit_step;
+    return true;
+}
+
+static void make_memory(void)
+{
+    int fd = memfd_create("t", 0);
+    assert_int_equal(ftruncate(fd, ARENA_BYTES), 0);
+    T.host_all = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    T.host = mmap(NULL, ARENA_BYTES, PROT_NONE, MAP_SHARED, fd, 0);
+    T.copy = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    u8 *table =
+        mmap(NULL, TABLE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_true(table != MAP_FAILED);
+    close(fd);
+    T.table = (u64 *)table;
+    u64 first = ARENA >> PAGE_SHIFT, populated = first * 8 & PAGE_MASK;
+    mprotect(table + populated, PAGE_BYTES, PROT_READ | PROT_WRITE);
+    for (u64 n = 0; n < 512; n++) T.table[populated / 8 + n] = BIT(47);
+    for (u32 n = 0; n < PAGES; n++) {
+        u8 *at = T.host + (u64)place[n] * PAGE_BYTES;
+        mprotect(at, PAGE_BYTES,
+                 prot[n] == P_RW  ? PROT_READ | PROT_WRITE
+                 : prot[n] == P_R ? PROT_READ
+                                  : PROT_NONE);
+        if (prot[n] != P_NONE) T.table[first + n] = (u64)(uintptr_t)at - (ARENA + n * PAGE_BYTES);
+    }
+}
+
+static struct vcpu *make_vcpu(const struct cpu_model *model)
+{
+    struct vcpu *v = aligned_alloc(64, align_up(sizeof *v, 64));
+    memset(v, 0, sizeof *v);
+    v->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
+    v->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
+    v->xcr0 = 0xE7;
+    v->efer = EFER_LME | EFER_LMA | EFER_SCE;
+    v->cpl = 3;
+    v->mode = ISA_64;
+    v->flat = true;
+    memset(v->tlb.e, 0xFF, sizeof v->tlb.e);
+    for (u32 n = 0; n < SEGS; n++)
+        v->seg[n] =
+            (struct seg){.limit = ~0u, .attr = SEG_P | SEG_S | SEG_W | SEG_A | SEG_DPL | SEG_G};
+    v->seg[CS].attr |= SEG_CODE | SEG_L;
+    v->seg[FS].base = 0x1230;
+    v->seg[GS].base = 0x7FF9;
+    v->mmu = &ops;
+    v->model = model;
+    return v;
+}
+
+static void put_stub(u32 at, void (*target)(void))
+{
+    static const u8 jmp[8] = {0xFF, 0x25, 2}; /* the address is aligned: AC is set */
+    memcpy(T.code + at, jmp, 8);
+    memcpy(T.code + at + 8, &target, 8);
+}
+enum { STUB_STEP = 0, STUB_LINK = 16, STUB_LOOKUP = 32, POLL = 64, CODE_START = 128 };
+
+static void set_up(void)
+{
+    static struct cpu_model model;
+    static struct fault_stack stack;
+    struct cpu_model_cfg cfg = {.vcpus = 1, .tsc_khz = 1000000};
+    struct err e = {0};
+    assert_int_equal(cpu_model_init(&model, "max", &cfg, &e), 0);
+    T.v = make_vcpu(&model);
+    T.w = make_vcpu(&model);
+    make_memory();
+    assert_int_equal(native_init(T.w, &e), 0);
+    assert_int_equal(fault_stack_enter(&stack, &e), 0);
+    T.code = mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
+                  -1, 0);
+    put_stub(STUB_STEP, bt_exit_step);
+    put_stub(STUB_LINK, bt_exit_link);
+    put_stub(STUB_LOOKUP, bt_exit_lookup);
+    T.region = (struct fault_region){(u64)(uintptr_t)T.code, CODE_BYTES, on_fault};
+    assert_int_equal(fault_register(&T.region, &e), 0);
+    T.bt = (struct bt){.v = T.v, .hints = &T.hints, .has_bmi2 = true};
+    T.bt.stubs = (struct bt_stubs){STUB_STEP, STUB_LINK, STUB_LOOKUP, STUB_LOOKUP, POLL};
+    T.bt.has_avx = __builtin_cpu_supports("avx2");
+    T.bt.has_avx512 = __builtin_cpu_supports("avx512bw");
+    struct engine_words *g = &T.v->eng;
+    g->table = (u64)(uintptr_t)T.table + TABLE_SHIFT;
+    g->vec_load = T.bt.has_avx512 ? (void *)bt_vec_load512
+                  : T.bt.has_avx  ? (void *)bt_vec_load256
+                                  : (void *)bt_vec_load128;
+    g->vec_save = T.bt.has_avx512 ? (void *)bt_vec_save512
+                  : T.bt.has_avx  ? (void *)bt_vec_save256
+                                  : (void *)bt_vec_save128;
+    syscall(SYS_arch_prctl, ARCH_SET_GS, T.v);
+}
+/* cmocka puts its own signal handlers in place for each test. */
+static void begin(void)
+{
+    static const int sigs[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    static struct sigaction ours[4];
+    bool first = !T.v;
+    if (first) set_up();
+    for (u32 n = 0; n < 4; n++)
+        sigaction(sigs[n], first ? NULL : &ours[n], first ? &ours[n] : NULL);
+}
+
+/* ---- random guest code -------------------------------------------------------------------------
+ */
+
+static u64 rnd_value(void)
+{
+    static const u64 edge[] = {0,
+                               1,
+                               0x7F,
+                               0x80,
+                               0xFF,
+                               0x8000,
+                               0x7FFFFFFF,
+                               0x80000000,
+                               0xFFFFFFFF,
+                               0x7FFFFFFFFFFFFFFF,
+                               0x8000000000000000,
+                               ~0ull,
+                               31,
+                               64};
+    switch (below(4)) {
+    case 0: return edge[below(ARRAY_LEN(edge))];
+    case 1: return rnd() >> below(64);
+    case 2: return ARENA + rnd() % ARENA_BYTES;
+    default: return rnd();
+    }
+}
+static u64 rnd_target(u32 bytes)
+{
+    u64 a = ARENA + (u64)below(PAGES) * PAGE_BYTES + below(PAGE_BYTES);
+    switch (below(8)) {
+    case 0: return (a | (PAGE_BYTES - 1)) - below(bytes ? bytes + 1 : 9);
+    case 1: return (a & PAGE_MASK) + below(16);
+    case 2: return a;
+    default: return a & ~63ull;
+    }
+}
+
+static u32 put_tail(u8 *b, u32 n)
+{
+    b[n++] = (u8)(rnd() | (below(3) ? 0 : 0xC0));
+    while (n < 15) b[n++] = (u8)rnd();
+    return 15;
+}
+static u32 gen_compute(u8 *b)
+{
+    static const u8 prefix[] = {0x66, 0xF2, 0xF3, 0xF0, 0x67, 0x64, 0x65};
+    u32 n = 0, kind = below(8);
+    if (kind < 5) {
+        u32 map = below(8);
+        if (!below(3)) b[n++] = prefix[below(ARRAY_LEN(prefix))];
+        if (map >= 5 && below(2)) b[n++] = (u8[]){0x66, 0xF2, 0xF3}[below(3)];
+        if (below(2)) b[n++] = (u8)(0x40 | below(16));
+        if (map >= 4) b[n++] = 0x0F;
+        if (map == 6) b[n++] = 0x38;
+        if (map == 7) b[n++] = 0x3A;
+        b[n++] = (u8)rnd();
+        return put_tail(b, n);
+    }
+    if (kind < 7) {
+        b[n++] = 0xC4;
+        b[n++] = (u8)((rnd() & 0xE0) | (1 + below(3)));
+        b[n++] = (u8)(below(3) ? rnd() : rnd() | 0x78);
+        b[n++] = (u8)rnd();
+        return put_tail(b, n);
+    }
+    b[n++] = 0x62;
+    b[n++] = (u8)((rnd() & 0xF0) | (1 + below(3)));
+    b[n++] = (u8)(rnd() | 4 | (below(2) ? 0x78 : 0));
+    b[n++] = (u8)((rnd() & (below(3) ? ~7u : ~0u)) | (below(2) ? 8 : 0));
+    b[n++] = (u8)rnd();
+    return put_tail(b, n);
+}
+/* Moves and arithmetic of general registers, as compilers write them. */
+static u32 gen_common(u8 *b)
+{
+    static const u8 op[] = {0x8B, 0x89, 0x8A, 0x88, 0x8D, 0x01, 0x03, 0x33, 0x39, 0x3B, 0x85, 0x63,
+                            0xC7, 0x81, 0x83, 0x87, 0x86, 0xC1, 0xD3, 0xF7, 0xFF, 0x38, 0xFE, 0xC6};
+    static const u8 op2[] = {0xB6, 0xB7, 0xBE, 0xBF, 0xAF, 0x44, 0x4F, 0x94,
+                             0xA3, 0xBA, 0xB1, 0xC1, 0xBC, 0xB8, 0x10, 0x11,
+                             0x6F, 0x7F, 0xD6, 0x6E, 0x7E, 0x28, 0x2A, 0x58};
+    u32 n = 0;
+    if (!below(5)) b[n++] = (u8[]){0x66, 0xF2, 0xF3}[below(3)];
+    if (below(4)) b[n++] = (u8)(0x40 | below(16));
+    if (below(2)) {
+        b[n++] = op[below(ARRAY_LEN(op))];
+    } else {
+        b[n++] = 0x0F;
+        b[n++] = op2[below(ARRAY_LEN(op2))];
+    }
+    return put_tail(b, n);
+}
+static u32 gen_flow(u8 *b)
+{
+    static const u8 fixed[][4] = {{1, 0xC3},       {3, 0xC2, 0x10, 0x00}, {1, 0xC9},
+                                  {2, 0xF3, 0x90}, {3, 0x0F, 0xAE, 0xE8}, {1, 0x9C},
+                                  {1, 0x90},       {2, 0x0F, 0xA2}};
+    static const u8 rel8[] = {0xE0, 0xE1, 0xE2, 0xE3, 0xEB};
+    u32 n = 0;
+    switch (below(9)) {
+    case 0:
+        n = fixed[0][0];
+        memcpy(b, fixed[0] + 1, 3);
+        break;
+    case 1: {
+        const u8 *f = fixed[below(ARRAY_LEN(fixed))];
+        memcpy(b, f + 1, 3);
+        return f[0];
+    }
+    case 2: /* jump of one byte displacement */
+        if (!below(4)) b[n++] = 0x67;
+        b[n++] = below(2) ? (u8)(0x70 | below(16)) : rel8[below(ARRAY_LEN(rel8))];
+        b[n++] = (u8)rnd();
+        break;
+    case 3: b[n++] = 0x0F; b[n++] = (u8)(0x80 | below(16)); /* fallthrough */
+    case 4:
+        if (!n) b[n++] = below(2) ? 0xE9 : 0xE8;
+        s32 rel = below(2) ? (s32)below(8192) - 4096 : (s32)rnd();
+        memcpy(b + n, &rel, 4);
+        n += 4;
+        break;
+    case 5:
+        if (below(2)) b[n++] = 0x41;
+        b[n++] = (u8)(0x50 | below(16));
+        break;
+    case 6:
+        b[n++] = below(2) ? 0x68 : 0x6A;
+        memset(b + n, (int)rnd(), 4);
+        n += 4;
+        break;
+    case 7: /* group 5: call, jmp, push */
+        if (below(2)) b[n++] = (u8)(0x40 | below(16));
+        b[n++] = 0xFF;
+        b[n] = (u8)(rnd() & 0xC7) | (u8[]){0x10, 0x20, 0x30}[below(3)];
+        for (n++; n < 15; n++) b[n] = (u8)rnd();
+        break;
+    default: /* pop rm */
+        if (below(2)) b[n++] = (u8)(0x40 | below(16));
+        b[n++] = 0x8F;
+        b[n] = (u8)(rnd() & 0xC7);
+        for (n++; n < 15; n++) b[n] = (u8)rnd();
+    }
+    return n;
+}
+
+static bool is_wanted(const struct insn *i)
+{
+    if (i->row == INSN_UD) return false;
+    switch (insn_rows[i->row].class) {
+    case C_COMPUTE:
+        return i->mnemonic != ZYDIS_MNEMONIC_RDRAND && i->mnemonic != ZYDIS_MNEMONIC_RDSEED;
+    case C_BRANCH:
+    case C_STACK:
+    case C_HINT: return i->mnemonic != ZYDIS_MNEMONIC_ENTER;
+    case C_FLAGS: return i->mnemonic == ZYDIS_MNEMONIC_PUSHFQ;
+    default: return false;
+    }
+}
+
+static void add_insn(const u8 *bytes, u32 avail)
+{
+    struct insn *i = &T.insn[T.b.count];
+    if (isa_decode(i, bytes, avail, ISA_64) <= 0) return;
+    insn_bind(T.v, i, native_exec);
+    memcpy(T.guest + T.guest_bytes, i->bytes, i->len);
+    T.guest_bytes += i->len;
+    T.b.count++;
+}
+/* mov reg, imm64 */
+static void add_mov(u8 reg, u64 val)
+{
+    u8 b[10] = {(u8)(0x48 | (reg & 8) >> 3), (u8)(0xB8 | (reg & 7))};
+    memcpy(b + 2, &val, 8);
+    add_insn(b, 10);
+}
+static u64 rip_now(void) { return CODE_GVA + T.guest_off + T.guest_bytes; }
+
+/* Put registers or a displacement so that the operand lies in the arena. */
+static void aim(struct insn *i)
+{
+    u64 target = rnd_target(i->mem_bytes), seg = i->seg >= FS ? T.v->seg[i->seg].base : 0;
+    u64 small = below(64);
+    ZydisDecoder d;
+    ZydisDecodedInstruction z;
+    if (!i->mem_bytes) return;
+    target -= seg;
+    if (i->index < GPRS && i->index != i->base)
+        add_mov(i->index, i->base >= GPRS ? (target - (u64)i->disp) >> i->scale : small);
+    if (i->base < GPRS && i->index == i->base)
+        add_mov(i->base, (target - (u64)i->disp) / ((1u << i->scale) + 1u));
+    else if (i->base < GPRS)
+        add_mov(i->base, target - (u64)i->disp - (i->index < GPRS ? small << i->scale : 0));
+    if (i->base < GPRS || i->index < GPRS) return;
+    ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&d, NULL, i->bytes, i->len, &z))) return;
+    s64 val = (s64)target - (i->base == BASE_RIP ? (s64)(rip_now() + i->len) : 0);
+    if (z.raw.disp.size >= 32) memcpy(i->bytes + z.raw.disp.offset, &val, z.raw.disp.size / 8);
+}
+
+static void add_random(void)
+{
+    u8 b[32] = {0};
+    struct insn i;
+    u32 kind = below(8), n = kind < 4 ? gen_common(b) : kind < 7 ? gen_compute(b) : gen_flow(b);
+    if (isa_decode(&i, b, n, ISA_64) <= 0 || !is_wanted(&i)) return;
+    if (T.b.count + 4 > BLOCK_MAX) return;
+    if (insn_rows[i.row].class == C_STACK || insn_rows[i.row].class == C_BRANCH)
+        if (below(4))
+            add_mov(i.mnemonic == ZYDIS_MNEMONIC_LEAVE ? RBP : RSP,
+                    rnd_target(8) & (below(4) ? ~7ull : ~0ull));
+    aim(&i);
+    add_insn(i.bytes, i.len);
+}
+
+static bool ends_block(const struct insn *i)
+{
+    u16 attr = insn_rows[i->row].attr;
+    return attr & A_ENDBLOCK && !(attr & A_CONDITIONAL);
+}
+static void random_block(u32 insns)
+{
+    T.b.count = T.guest_bytes = 0;
+    T.guest_off = (u16)(below(4) ? below(PAGE_BYTES - 600) : 0);
+    for (u32 tries = 0; tries < 100 && T.b.count < insns; tries++) {
+        u32 before = T.b.count;
+        add_random();
+        if (T.b.count > before && ends_block(&T.insn[T.b.count - 1])) break;
+    }
+    for (u32 k = 0; k < T.b.count; k++) { /* a jump to the block's own start would not stop */
+        struct insn *i = &T.insn[k];
+        u32 off = 0;
+        for (u32 j = 0; j <= k; j++) off += T.insn[j].len;
+        if (i->op[0].kind == OPND_REL && off + (s64)i->imm == 0) T.b.count = k;
+    }
+    T.b.first = T.insn;
+    T.b.mode = ISA_64;
+    T.b.bytes = 0;
+    for (u32 k = 0; k < T.b.count; k++) T.b.bytes = (u16)(T.b.bytes + T.insn[k].len);
+}
+
+static void random_state(void)
+{
+    struct vcpu *v = T.v, *w = T.w;
+    for (u32 n = 0; n < GPRS; n++) v->gpr[n] = rnd_value();
+    v->gpr[RSP] = rnd_target(8) & ~7ull;
+    v->rflags = (rnd() & RFLAGS_ARITH) | 0x202;
+    v->fx = (struct fxsave){
+        .fcw = 0x37F, .mxcsr = below(8) ? 0x1F80 : (u32)rnd() & 0xFFFF, .mxcsr_mask = 0xFFFF};
+    for (u32 n = 0; n < 32; n++)
+        for (u32 k = 0; k < 64; k += 8) {
+            u64 val = below(2) ? rnd() : 0x3F8000003F800000;
+            memcpy(v->vec[n] + k, &val, 8);
+            if ((n >= 16 || k >= 32) && !T.bt.has_avx512) memset(v->vec[n] + k, 0, 8);
+        }
+    for (u32 n = 0; n < 8; n++) v->k[n] = T.bt.has_avx512 ? rnd() : 0;
+    v->rip = CODE_GVA + T.guest_off;
+    memcpy(w->gpr, v->gpr, sizeof v->gpr);
+    memcpy(w->vec, v->vec, sizeof v->vec);
+    memcpy(w->k, v->k, sizeof v->k);
+    w->rflags = v->rflags;
+    w->rip = v->rip;
+    w->fx = v->fx;
+    for (u64 n = 0; n < ARENA_BYTES; n += 8) {
+        u64 val = n & 0x38 ? T.rng + n * 0x9E3779B97F4A7C15 : 0x4000000000000000 + n;
+        u64 page = n >> PAGE_SHIFT;
+        memcpy(T.copy + n, &val, 8);
+        memcpy(T.host_all + place[page] * PAGE_BYTES + (n & 0xFFF), &val, 8);
+    }
+}
+
+/* ---- running and comparing ---------------------------------------------------------------------
+ */
+
+static void dump_code(const char *name, const u8 *code, u32 bytes, u64 at)
+{
+    ZydisDecoder d;
+    ZydisFormatter f;
+    ZydisDecodedInstruction z;
+    ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+    char text[128];
+    ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+    ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL);
+    printf("%s\n", name);
+    for (u32 n = 0; n < bytes; n += z.length) {
+        if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, code + n, bytes - n, &z, op))) {
+            printf("  %4x (bad) %02x %02x\n", n, code[n], code[n + 1]);
+            return;
+        }
+        ZydisFormatterFormatInstruction(&f, &z, op, z.operand_count_visible, text, sizeof text,
+                                        at + n, NULL);
+        printf("  %4x  %s\n", n, text);
+    }
+}
+static void dump(void)
+{
+    dump_code("guest", T.guest, T.guest_bytes, CODE_GVA + T.guest_off);
+    dump_code("host", T.code + T.block.code_off, T.block.code_bytes, T.block.code_off);
+    for (u32 k = 0; k < T.block.marks; k++)
+        printf("  mark host %x guest %x\n", T.block.mark[k].host_off,
+               T.block.mark[k].guest_off - T.guest_off);
+    printf("seed %#" PRIx64 " trap %d at %" PRIx64 "\n", T.seed, T.trap, T.trap_pc);
+}
+
+/* Returns enum bt_exit. */
+static u32 run_translated(void)
+{
+    T.out.rw = T.code + CODE_START;
+    T.out.off = CODE_START;
+    T.out.room = CODE_BYTES - CODE_START;
+    bt_translate(&T.bt, &T.b, T.guest_off, &T.out, &T.block);
+    T.trap = -1;
+    u32 why = bt_enter(T.v, T.code + CODE_START);
+    assert_int_equal(T.v->eng.code_base, CODE_GVA);
+    T.v->rip = why == BT_EXIT_LOOKUP ? T.v->eng.exit_arg : CODE_GVA + (u32)T.v->eng.exit_arg;
+    return why;
+}
+
+/* As far as the translated code came: before the instruction it could not do, or to the end or the
+ * first jump. NULL: an instruction faulted on the way. Else the instruction to come, or the last.
+ */
+static const struct insn *run_interpreted(u32 why)
+{
+    struct vcpu *w = T.w;
+    struct insn *i = T.insn;
+    for (u32 k = 0; k < T.b.count; k++) {
+        i = &T.insn[k];
+        if (why == BT_EXIT_STEP && w->rip == T.v->rip) return i;
+        enum x_result r = i->exec(w, i);
+        if (r == X_FAULT) return NULL;
+        if (r != X_NEXT) break;
+        w->rip = vcpu_next_rip(w, i);
+    }
+    return i;
+}
+
+static bool same_memory(void)
+{
+    for (u32 n = 0; n < PAGES; n++)
+        if (memcmp(T.copy + n * PAGE_BYTES, T.host_all + place[n] * PAGE_BYTES, PAGE_BYTES))
+            return false;
+    return true;
+}
+static const char *difference(void)
+{
+    const struct vcpu *v = T.v, *w = T.w;
+    if (v->rip != w->rip) return "rip";
+    for (u32 n = 0; n < GPRS; n++)
+        if (v->gpr[n] != w->gpr[n]) return "general register";
+    if ((v->rflags ^ w->rflags) & RFLAGS_ARITH) return "flags";
+    if (memcmp(v->vec, w->vec, sizeof v->vec)) return "vector register";
+    if (memcmp(v->k, w->k, sizeof v->k)) return "mask register";
+    /* an unmasked exception has set its sticky bit; it will again */
+    if ((v->fx.mxcsr ^ w->fx.mxcsr) & (T.trap == EXC_XM ? ~0x3Fu : ~0u)) return "mxcsr";
+    return same_memory() ? NULL : "memory";
+}
+static void report(const char *what)
+{
+    const struct vcpu *v = T.v, *w = T.w;
+    printf("\n%s\n", what);
+    dump();
+    for (u32 n = 0; n < GPRS; n++)
+        printf("%c r%-2u %18" PRIx64 " %18" PRIx64 "\n", v->gpr[n] == w->gpr[n] ? ' ' : '*', n,
+               v->gpr[n], w->gpr[n]);
+    printf("  rip %18" PRIx64 " %18" PRIx64 "\n  flags %16x %18x\n  mxcsr %16x %18x\n", v->rip,
+           w->rip, (u32)v->rflags & RFLAGS_ARITH, (u32)w->rflags & RFLAGS_ARITH, v->fx.mxcsr,
+           w->fx.mxcsr);
+    for (u32 n = 0; n < 32; n++)
+        if (memcmp(v->vec[n], w->vec[n], 64)) printf("* vec%u\n", n);
+    for (u64 n = 0; n < ARENA_BYTES; n++) {
+        u8 a = T.host_all[place[n >> 12] * PAGE_BYTES + (n & 0xFFF)];
+        if (a != T.copy[n]) printf("* mem %" PRIx64 " %02x %02x\n", (u64)(ARENA + n), a, T.copy[n]);
+    }
+    fflush(stdout);
+}
+
+/* A fault of the translated code at @i that the guest's processor does not raise must have a
+ * reason: the operand crosses a page or is misaligned. */
+static bool is_spurious(const struct insn *i)
+{
+    struct vcpu *w = T.w;
+    if (T.trap != EXC_PF && T.trap != EXC_GP) return false;
+    if (i->row != INSN_COMPUTE || !i->mem_bytes) return false;
+    u64 lin = insn_ea(w, i) + (i->seg >= FS ? w->seg[i->seg].base : 0);
+    if ((lin & 0xFFF) + i->mem_bytes > PAGE_BYTES) return false;
+    if (i->mem_bytes >= 16 && lin & (i->mem_bytes - 1u)) return false;
+    return i->exec(w, i) != X_FAULT;
+}
+
+static const char *run_case(void)
+{
+    u32 why = run_translated();
+    const struct insn *i = run_interpreted(why);
+    const struct vcpu *w = T.w;
+    T.inlined += T.trap < 0 && why != BT_EXIT_STEP;
+    T.stepped += T.trap < 0 && why == BT_EXIT_STEP;
+    T.faulted += T.trap >= 0;
+    T.misaligned += T.trap == EXC_AC;
+    if (!i) /* jumps to impossible addresses are found out by the lookup */
+        return w->exc.vector == EXC_GP && !is_canonical(w, T.v->rip) ? NULL : "unnoticed fault";
+    const char *what = difference();
+    if (what) return what;
+    if (T.trap == EXC_AC && T.hints.checked[0]) return "alignment trap in the checked form";
+    return T.trap >= 0 && is_spurious(i) ? "spurious fault" : NULL;
+}
+
+static u64 env_u64(const char *name, u64 otherwise)
+{
+    const char *s = getenv(name);
+    return s ? strtoull(s, NULL, 0) : otherwise;
+}
+
+static void random_blocks(u32 insns, u64 cases)
+{
+    T.rng = env_u64("BT_SEED", 0xB10C + insns);
+    for (u64 n = 0; n < cases; n++) {
+        T.seed = T.rng;
+        memset(T.hints.checked, below(2) ? 0xFF : 0, sizeof T.hints.checked);
+        random_block(insns);
+        if (!T.b.count) continue;
+        random_state();
+        const char *what = run_case();
+        if (!what) continue;
+        report(what);
+        fail_msg("%s", what);
+    }
+    print_message("to the end %" PRIu64 ", stepped %" PRIu64 ", faulted %" PRIu64
+                  ", misaligned %" PRIu64 "\n",
+                  T.inlined, T.stepped, T.faulted, T.misaligned);
+}
+static void test_single_instructions(void **state)
+{
+    (void)state;
+    begin();
+    random_blocks(1, env_u64("BT_CASES", 40000));
+    random_blocks(3, env_u64("BT_CASES", 40000));
+}
+static void test_blocks(void **state)
+{
+    (void)state;
+    begin();
+    random_blocks(12, env_u64("BT_CASES", 20000));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_single_instructions),
+                                       cmocka_unit_test(test_blocks)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
