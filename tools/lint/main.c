@@ -94,7 +94,8 @@ static void check_file(struct lint *l, const char *path)
     f.in_src = strncmp(path, "src/", 4) == 0;
     f.is_header = n > 2 && strcmp(path + n - 2, ".h") == 0;
     f.is_test = strncmp(path, "tests/", 6) == 0 || strncmp(path, "guest/", 6) == 0 ||
-                strncmp(path, "bench/", 6) == 0 || (n > 7 && strncmp(path + n - 7, "_test.", 6) == 0);
+                strncmp(path, "bench/", 6) == 0 ||
+                (n > 7 && strncmp(path + n - 7, "_test.", 6) == 0);
     lex(&f);
     check_text(l, &f);
     check_names(l, &f);
