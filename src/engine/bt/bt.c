@@ -63,15 +63,16 @@ static void jump_clear_all(struct bt_state *s)
 static struct jump_cache *jump_current(struct bt_state *s)
 {
     struct vcpu *v = s->v;
-    if (v->cpl != 3) return &s->jump[0];
-    struct jump_cache *oldest = &s->jump[1];
-    for (u32 i = 1; i < JUMP_CACHES; i++) {
+    if (v->cpl != 3) return &s->jump[s->bt.vec_loaded];
+    u64 key = v->tlb.ctx << 1 | s->bt.vec_loaded;
+    struct jump_cache *oldest = &s->jump[JUMP_SUPERVISOR];
+    for (u32 i = JUMP_SUPERVISOR; i < JUMP_CACHES; i++) {
         struct jump_cache *j = &s->jump[i];
-        if (j->used && j->ctx == v->tlb.ctx) return j;
+        if (j->used && j->key == key) return j;
         if (j->used < oldest->used) oldest = j;
     }
     jump_clear(oldest);
-    oldest->ctx = v->tlb.ctx;
+    oldest->key = key;
     oldest->used = ++s->jump_uses;
     return oldest;
 }
@@ -135,6 +136,11 @@ static void check_assumptions(struct bt_state *s)
     jump_clear_all(s);
 }
 
+static u32 variant(const struct bt_state *s)
+{
+    return (s->v->cpl == 3 ? VARIANT_USER : 0) | (s->bt.vec_loaded ? VARIANT_VEC : 0);
+}
+
 /* The translated block at v->rip; NULL when the instruction there has to be executed the other way.
  */
 static const struct bt_slot *find_block(struct bt_state *s)
@@ -144,19 +150,19 @@ static const struct bt_slot *find_block(struct bt_state *s)
     gpa_t gpa;
     if (!is_canonical(v, v->rip) || mmu_fetch_page(v, v->rip, &page, &gpa) || !page) return NULL;
     gpa += v->rip & ~PAGE_MASK;
-    const struct bt_slot *slot = code_find(&s->code, gpa);
+    const struct bt_slot *slot = code_find(&s->code, gpa, variant(s));
     if (likely(slot != NULL)) return slot;
     const struct block *b = block_find(&s->decoded, v, &gpa);
     if (!b) return NULL;
     if (code_room(&s->code)) jump_clear_all(s);
-    struct bt_page *p = code_page(&s->code, gpa, true);
+    struct bt_page *p = code_page(&s->code, gpa, variant(s), true);
     struct bt_out out = {
         .rw = s->code.rw + s->code.used, .off = s->code.used, .room = BT_BLOCK_CODE_BYTES};
     struct bt_block made;
     s->bt.hints = &p->hints;
     s->bt.stubs = s->code.stubs;
     u32 bytes = bt_translate(&s->bt, b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
-    return code_add(&s->code, &made, gpa & PAGE_MASK, bytes);
+    return code_add(&s->code, &made, p, bytes);
 }
 
 /* Let the poll page be readable again, and see whether there is a reason not to enter. */
@@ -182,6 +188,30 @@ static void link_exit(struct bt_state *s, u32 site)
         code_patch_jump(&s->code, site, to->b.code_off + to->b.near_off);
 }
 
+/* Would the translator copy this vector instruction if the guest's registers were in the host's? */
+static bool wants_vectors(const struct bt_state *s, const struct insn *i)
+{
+    return !s->bt.vec_loaded && i->row == INSN_COMPUTE && i->fpu >= FPU_SSE &&
+           !s->v->fpu_fault[i->fpu];
+}
+
+/* Execute one instruction from its decoded form. Vector state is in *v; whether the code after it
+ * starts with it in the host's registers is a guess: user code goes on as it was, the supervisor
+ * starts without. */
+static enum x_result serve_step(struct bt_state *s)
+{
+    struct vcpu *v = s->v;
+    gpa_t gpa;
+    const struct block *b = block_find(&s->decoded, v, &gpa);
+    if (b && wants_vectors(s, b->first)) {
+        s->bt.vec_loaded = true;
+        return X_JUMP;
+    }
+    enum x_result r = block_run_first(&s->decoded, v);
+    s->bt.vec_loaded &= v->cpl == 3;
+    return r;
+}
+
 /* Serve an exit: state is complete in *v except RIP. */
 static enum x_result serve(struct bt_state *s, u32 why)
 {
@@ -193,9 +223,7 @@ static enum x_result serve(struct bt_state *s, u32 why)
         link_exit(s, (u32)v->eng.exit_site);
         return X_JUMP;
     case BT_EXIT_POLL: v->rip = v->eng.code_base + (u32)v->eng.exit_arg; return X_JUMP;
-    default:
-        v->rip = v->eng.code_base + (u32)v->eng.exit_arg;
-        return block_run_first(&s->decoded, v);
+    default: v->rip = v->eng.code_base + (u32)v->eng.exit_arg; return serve_step(s);
     }
 }
 
@@ -209,6 +237,8 @@ static enum x_result run(struct vcpu *v)
     jump_add(s, v->rip, code_far(&s->code, slot));
     if (!may_enter(s)) return X_JUMP;
     v->eng.jump_cache = (u64)(uintptr_t)jump_current(s)->entry;
+    v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
+    v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
     u32 why = bt_enter(v, code_far(&s->code, slot));
     atomic_store(&s->inside, false);
     return serve(s, why);
@@ -256,15 +286,14 @@ static int bt_probe(struct err *e)
 
 static void choose_vectors(struct bt_state *s, const struct cpu_model *model)
 {
-    struct engine_words *w = &s->v->eng;
     s->bt.has_bmi2 = true;
     s->bt.has_avx = __builtin_cpu_supports("avx2") && cpu_model_has(model, FEAT_AVX);
     s->bt.has_avx512 =
         s->bt.has_avx && __builtin_cpu_supports("avx512bw") && cpu_model_has(model, FEAT_AVX512F);
-    w->vec_load = s->bt.has_avx512 ? (void *)bt_vec_load512
+    s->vec_load = s->bt.has_avx512 ? (void *)bt_vec_load512
                   : s->bt.has_avx  ? (void *)bt_vec_load256
                                    : (void *)bt_vec_load128;
-    w->vec_save = s->bt.has_avx512 ? (void *)bt_vec_save512
+    s->vec_save = s->bt.has_avx512 ? (void *)bt_vec_save512
                   : s->bt.has_avx  ? (void *)bt_vec_save256
                                    : (void *)bt_vec_save128;
 }

@@ -104,5 +104,6 @@ struct bt {
     const struct bt_hints *hints; /* of the page being translated */
     struct bt_stubs stubs;
     bool has_bmi2, has_avx, has_avx512;
+    bool vec_loaded; /* translate for: guest vector registers are in the host's */
 };
 #endif

@@ -8,17 +8,23 @@
 #include "engine/common/fault.h"
 #include "mmu/mmu.h"
 
-enum { JUMP_CACHES = 9, EXEC_PAGE_BITS = 1 << 15, SLOW_FAULTS_MAX = 8 };
+enum {
+    JUMP_CACHES = 10,
+    JUMP_SUPERVISOR = 2 /* the first ones */,
+    EXEC_PAGE_BITS = 1 << 15,
+    SLOW_FAULTS_MAX = 8
+};
 /* Jump caches: [0] for supervisor code of every address space, the others for user code by TLB
  * context. */
 struct jump_cache {
     struct jump_entry *entry; /* [JUMP_ENTRIES] */
-    u64 ctx;                  /* v->tlb.ctx it is for */
+    u64 key;                  /* v->tlb.ctx and VARIANT_VEC */
     u64 used;
 };
 struct bt_state {
     struct bt bt; /* what the translator sees */
     struct vcpu *v;
+    void *vec_load, *vec_save; /* routines for the host's vector width */
     struct cache decoded;
     struct bt_code code;
     struct bt_views views;
@@ -47,6 +53,7 @@ void bt_exit_link(void);
 void bt_exit_lookup(void);
 void bt_exit_poll(void);
 void bt_jump(void);
+void bt_vec_keep(struct vcpu *v); /* neither loads nor saves */
 void bt_vec_load128(struct vcpu *v);
 void bt_vec_save128(struct vcpu *v);
 void bt_vec_load256(struct vcpu *v);

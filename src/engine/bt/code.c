@@ -44,10 +44,10 @@ static int map_code(struct bt_code *c, struct err *e)
     return rc;
 }
 
-/* jmp [rip+0]; the address: blocks reach the routines of enter.S, wherever those are. */
+/* jmp [rip+2]; the address: blocks reach the routines of enter.S, wherever those are. */
 static u32 put_stub(struct bt_code *c, void (*target)(void))
 {
-    static const u8 jmp[6] = {0xFF, 0x25};
+    static const u8 jmp[8] = {0xFF, 0x25, 2}; /* the address is aligned: AC is set */
     u32 at = c->used;
     memcpy(c->rw + at, jmp, sizeof jmp);
     memcpy(c->rw + at + sizeof jmp, &target, sizeof target);
@@ -101,6 +101,7 @@ void code_drop_all(struct bt_code *c)
 /* ---- pages ------------------------------------------------------------------------------------
  */
 
+/* All variants of a page live in one set. */
 static struct bt_page *set_of(const struct bt_code *c, u64 page)
 {
     return &c->pages[(page ^ page >> 10) % BT_PAGE_SETS * BT_PAGE_WAYS];
@@ -118,12 +119,12 @@ static void drop_blocks(struct bt_code *c, struct bt_page *p)
     memset(p->start, 0, sizeof p->start);
 }
 
-struct bt_page *code_page(struct bt_code *c, gpa_t gpa, bool make)
+struct bt_page *code_page(struct bt_code *c, gpa_t gpa, u32 variant, bool make)
 {
-    u64 page = gpa >> PAGE_SHIFT;
+    u64 page = gpa >> PAGE_SHIFT, id = page * VARIANTS + variant + 1;
     struct bt_page *set = set_of(c, page), *free_way = NULL;
     for (u32 i = 0; i < BT_PAGE_WAYS; i++) {
-        if (set[i].page == page + 1) return &set[i];
+        if (set[i].page == id) return &set[i];
         if (!set[i].page) free_way = &set[i];
     }
     if (!make) return NULL;
@@ -132,35 +133,38 @@ struct bt_page *code_page(struct bt_code *c, gpa_t gpa, bool make)
         drop_blocks(c, free_way);
     }
     memset(free_way, 0, sizeof *free_way);
-    free_way->page = page + 1;
+    free_way->page = id;
     return free_way;
+}
+
+/* Drop @p if it is a page of [first, last]. */
+static bool drop_if(struct bt_code *c, struct bt_page *p, u64 first, u64 last)
+{
+    if (!p->page || (p->page - 1) / VARIANTS < first || (p->page - 1) / VARIANTS > last)
+        return false;
+    bool any = p->first != 0;
+    drop_blocks(c, p);
+    return any;
 }
 
 bool code_drop(struct bt_code *c, gpa_t start, gpa_t end)
 {
     u64 first = start >> PAGE_SHIFT, last = (end - 1) >> PAGE_SHIFT;
-    bool any = false;
-    for (u32 i = 0; i < BT_PAGE_SETS * BT_PAGE_WAYS && last - first >= BT_PAGE_SETS; i++) {
-        struct bt_page *p = &c->pages[i];
-        if (p->page - 1 < first || p->page - 1 > last) continue;
-        any |= p->first != 0;
-        drop_blocks(c, p);
-    }
-    for (u64 page = first; page <= last && last - first < BT_PAGE_SETS; page++) {
-        struct bt_page *p = code_page(c, page << PAGE_SHIFT, false);
-        if (!p) continue;
-        any |= p->first != 0;
-        drop_blocks(c, p);
+    bool any = false, many = last - first >= BT_PAGE_SETS;
+    for (u32 i = 0; i < BT_PAGE_SETS * BT_PAGE_WAYS && many; i++)
+        any |= drop_if(c, &c->pages[i], first, last);
+    for (u64 page = first; page <= last && !many; page++) {
+        for (u32 i = 0; i < BT_PAGE_WAYS; i++) any |= drop_if(c, &set_of(c, page)[i], page, page);
     }
     return any;
 }
 
-const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa)
+const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa, u32 variant)
 {
-    u64 page = gpa >> PAGE_SHIFT;
+    u64 page = gpa >> PAGE_SHIFT, id = page * VARIANTS + variant + 1;
     const struct bt_page *set = set_of(c, page);
     for (u32 i = 0; i < BT_PAGE_WAYS; i++) {
-        if (set[i].page != page + 1) continue;
+        if (set[i].page != id) continue;
         u32 index = set[i].start[gpa & (PAGE_BYTES - 1)];
         return index ? &c->slot[index] : NULL;
     }
@@ -179,13 +183,15 @@ bool code_room(struct bt_code *c)
     return true;
 }
 
-const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, gpa_t page_gpa,
+const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, struct bt_page *p,
                                u32 bytes)
 {
-    struct bt_page *p = code_page(c, page_gpa, true);
     u32 index = ++c->slots;
     struct bt_slot *s = &c->slot[index];
-    *s = (struct bt_slot){.b = *b, .next = p->first, .page_gpa = page_gpa};
+    *s = (struct bt_slot){.b = *b,
+                          .next = p->first,
+                          .variant = (u32)((p->page - 1) % VARIANTS),
+                          .page_gpa = (p->page - 1) / VARIANTS << PAGE_SHIFT};
     s->b.mark = memcpy(&c->mark[c->marks], b->mark, b->marks * sizeof *b->mark);
     c->marks += b->marks;
     p->first = index;

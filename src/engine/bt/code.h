@@ -17,14 +17,14 @@ enum {
     BT_BLOCKS = 1 << 17,
     BT_MARKS = 1 << 20,
     BT_PAGE_SETS = 1024,
-    BT_PAGE_WAYS = 4,
+    BT_PAGE_WAYS = 8,
     JUMP_ENTRIES = 1 << 13,
 };
 #define BT_CODE_BYTES MIB(64)
 #define JUMP_MASK 0x73FFull /* address bits 14:12 and 9:0 choose the entry */
 
 struct bt_page {
-    u64 page;              /* guest-physical page number + 1; 0 when unused */
+    u64 page;              /* guest-physical page number * VARIANTS + variant + 1; 0 when unused */
     u32 first;             /* its blocks: chain of block indices, 0 ends    */
     u32 start[PAGE_BYTES]; /* block index by offset, 0 none              */
     struct bt_hints hints;
@@ -32,6 +32,7 @@ struct bt_page {
 struct bt_slot { /* a block in the cache */
     struct bt_block b;
     u32 next; /* of the same page */
+    u32 variant;
     gpa_t page_gpa;
 };
 struct jump_entry {
@@ -52,18 +53,21 @@ struct bt_code {
 int code_init(struct bt_code *c, struct err *e) MUST_USE;
 void code_fini(struct bt_code *c);
 void code_drop_all(struct bt_code *c);
+/* A page may be translated in several variants: for user code (CPL 3) or supervisor code, and with
+ * the guest's vector registers in the host's or not. */
+enum bt_variant { VARIANT_USER = 1 << 0, VARIANT_VEC = 1 << 1, VARIANTS = 4 };
 /** code_drop - forget the blocks of pages in [start, end). True when there were any. */
 bool code_drop(struct bt_code *c, gpa_t start, gpa_t end);
-/** code_find - block at @gpa, or NULL. */
-const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa);
+/** code_find - block of @variant at @gpa, or NULL. */
+const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa, u32 variant);
 /** code_page - record of the page, made if need be (@make), else NULL. Hints survive dropping
  * blocks, not eviction. */
-struct bt_page *code_page(struct bt_code *c, gpa_t gpa, bool make);
+struct bt_page *code_page(struct bt_code *c, gpa_t gpa, u32 variant, bool make);
 /** code_room - make sure a block fits; drops everything when it does not. True when it did that. */
 bool code_room(struct bt_code *c);
-/** code_add - take @bytes just emitted at c->used as block @b of the page at @page_gpa; copies its
+/** code_add - take @bytes just emitted at c->used as block @b of @p; copies its
  * marks. */
-const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, gpa_t page_gpa,
+const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, struct bt_page *p,
                                u32 bytes);
 /** code_at - block whose host code holds executable address @pc, NULL for stubs and strangers. */
 const struct bt_slot *code_at(const struct bt_code *c, u64 pc);

@@ -9,6 +9,11 @@
 
 /* void bt_vec_load{128,256,512}(struct vcpu *v) / bt_vec_save...: guest vector state to and from host registers. */
 
+    .globl bt_vec_keep
+    .type bt_vec_keep, @function
+bt_vec_keep:
+    ret
+
     .globl bt_vec_load128
     .type bt_vec_load128, @function
 bt_vec_load128:

@@ -31,11 +31,14 @@ static bool leave(struct fault *f, void (*exit)(void), u64 arg)
 }
 static bool leave_step(struct fault *f) { return leave(f, bt_exit_step, f->mark->guest_off); }
 
-/* Run the guest instruction's host code again from its start. */
+/* Run the guest instruction's host code again from its start; the first one's is the near entry, as
+ * the far entry needs T1. */
 static bool again(struct fault *f)
 {
-    u64 start = (u64)(uintptr_t)code_far(&f->s->code, f->slot) + f->mark->host_off;
+    u64 start = (u64)(uintptr_t)code_far(&f->s->code, f->slot);
+    start += max_u64(f->mark->host_off, f->slot->b.near_off);
     f->uc->uc_mcontext.gregs[REG_RIP] = (greg_t)start;
+    f->uc->uc_mcontext.gregs[REG_R15] = (greg_t)f->s->v->eng.table; /* TB may have been borrowed */
     return true;
 }
 
@@ -54,13 +57,13 @@ static bool slow_site(struct fault *f)
     u8 *count = &f->s->slow_count[(f->pc ^ f->pc >> 8) % sizeof f->s->slow_count];
     if (++*count < SLOW_FAULTS_MAX) return leave_step(f);
     *count = 0;
-    struct bt_page *p = code_page(&f->s->code, f->slot->page_gpa, false);
+    struct bt_page *p = code_page(&f->s->code, f->slot->page_gpa, f->slot->variant, false);
     return p ? retranslate(f, p->hints.stepped) : leave_step(f);
 }
 
 static bool misaligned(struct fault *f)
 {
-    struct bt_page *p = code_page(&f->s->code, f->slot->page_gpa, false);
+    struct bt_page *p = code_page(&f->s->code, f->slot->page_gpa, f->slot->variant, false);
     return p ? retranslate(f, p->hints.checked) : leave_step(f);
 }
 
