@@ -256,7 +256,9 @@ static enum fpu_class fpu_of(const struct zinsn *z)
             d->meta.isa_ext == ZYDIS_ISA_EXT_BMI1 || d->meta.isa_ext == ZYDIS_ISA_EXT_BMI2;
         return integer ? FPU_VEX : FPU_AVX;
     }
-    if (vec || d->meta.isa_set == ZYDIS_ISA_SET_SSEMXCSR) return FPU_SSE;
+    bool to_gpr = d->meta.category == ZYDIS_CATEGORY_CONVERT && /* CVTSD2SI r, m names no vector */
+                  (d->meta.isa_ext == ZYDIS_ISA_EXT_SSE || d->meta.isa_ext == ZYDIS_ISA_EXT_SSE2);
+    if (vec || to_gpr || d->meta.isa_set == ZYDIS_ISA_SET_SSEMXCSR) return FPU_SSE;
     return mmx ? FPU_MMX : FPU_NONE;
 }
 
