@@ -72,7 +72,8 @@ void tr_jump_stub(struct trans *t, u32 stub);
 void tr_code_address(struct trans *t, u8 dst, s64 off);
 /** tr_branch - when @cc (EM_JMP: always) go to page offset @target, in this page or not. */
 void tr_branch(struct trans *t, int cc, s64 target);
-/** tr_guest_class - false when instructions of i->fpu do not run now. */
+/** tr_may_run - false when instructions of i->fpu fault now, or need vector registers that are not
+ * loaded. */
 bool tr_may_run(const struct trans *t);
 
 /* trans_mem.c: addresses and accesses */

@@ -176,8 +176,9 @@ static const struct inline_row {
 
 bool tr_may_run(const struct trans *t)
 {
-    const struct insn *i = t->i;
-    return i->fpu < FPU_CLASSES && !t->bt->v->fpu_fault[i->fpu];
+    u8 fpu = t->i->fpu;
+    bool vectors = fpu == FPU_SSE || fpu == FPU_AVX || fpu == FPU_AVX512;
+    return fpu < FPU_CLASSES && !t->bt->v->fpu_fault[fpu] && (!vectors || t->bt->vec_loaded);
 }
 
 static bool is_stepped(const struct trans *t)
