@@ -37,6 +37,7 @@ struct pit {
     struct irq_line irq;
     struct pit_chan chan[CHANNELS];
     u8 port61;
+    bool irq_level; /* of the line: high from an edge on until the counter is programmed again */
 };
 
 static struct pit *self(struct dev *d) { return container_of(d, struct pit, dev); }
@@ -102,6 +103,12 @@ static u64 next_rise(const struct pit_chan *c, u64 t)
     return t < edge ? edge : 0;
 }
 
+static void irq_out(struct pit *p, bool level)
+{
+    p->irq_level = level;
+    irq_set(&p->irq, level);
+}
+
 static void irq_arm(struct pit *p, u64 now)
 {
     struct pit_chan *c = &p->chan[0];
@@ -114,8 +121,8 @@ static void irq_fire(struct timer *t)
 {
     struct pit *p = container_of(t, struct pit, timer);
     u64 now = timer_now_ns(t);
-    irq_set(&p->irq, false);
-    irq_set(&p->irq, true);
+    irq_out(p, false);
+    irq_out(p, true);
     settle(&p->chan[0], now);
     irq_arm(p, now);
 }
@@ -168,7 +175,7 @@ static void write_counter(struct pit *p, u32 n, u8 val, u64 now)
         load(c, raw, now);
     }
     if (n == 0) {
-        irq_set(&p->irq, out(c, now));
+        irq_out(p, out(c, now));
         irq_arm(p, now);
     }
 }
@@ -222,7 +229,7 @@ static void write_control(struct pit *p, u8 val, u64 now)
     c->next = 0;
     c->latched = 0;
     if (n == 0) {
-        irq_set(&p->irq, out(c, now));
+        irq_out(p, out(c, now));
         irq_arm(p, now);
     }
 }
@@ -327,7 +334,7 @@ static void pit_reset(struct dev *d)
         p->chan[n] = (struct pit_chan){.count = 65536, .rw = RW_WORD, .mode = 3, .gate = n != 2};
     p->port61 = 0;
     timer_cancel(&p->timer);
-    irq_set(&p->irq, false);
+    irq_out(p, false);
 }
 
 static int pit_validate(const struct dev *d, struct err *e)
@@ -346,9 +353,8 @@ static int pit_validate(const struct dev *d, struct err *e)
 static void pit_post_load(struct dev *d)
 {
     struct pit *p = self(d);
-    u64 now = timer_now_ns(&p->timer);
-    irq_set(&p->irq, p->chan[0].running ? out(&p->chan[0], now) : false);
-    irq_arm(p, now);
+    irq_set(&p->irq, p->irq_level);
+    irq_arm(p, timer_now_ns(&p->timer));
 }
 
 #define CHAN(n)                                                                                    \
@@ -360,8 +366,8 @@ static void pit_post_load(struct dev *d)
         SER(struct pit, chan[n].read_high, 1), SER(struct pit, chan[n].write_low, 1),              \
         SER(struct pit, chan[n].latched, 1), SER(struct pit, chan[n].latch, 1),                    \
         SER(struct pit, chan[n].status_latched, 1), SER(struct pit, chan[n].status, 1)
-static const struct ser_field pit_fields[] = {CHAN(0), CHAN(1), CHAN(2), SER(struct pit, port61, 1),
-                                              SER_END};
+static const struct ser_field pit_fields[] = {
+    CHAN(0), CHAN(1), CHAN(2), SER(struct pit, port61, 1), SER(struct pit, irq_level, 1), SER_END};
 
 static const struct dev_region pit_regions[] = {
     {"pit", BUS_PORT, true, 0x40, PIT_PORTS, 1, 1, pit_read, pit_write},
