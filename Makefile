@@ -101,7 +101,7 @@ $(filter $(B)/test/src/cli/%,$(TESTS)): $(filter-out %/main.c.o,$(CLI_OBJ))
 
 $(FUZZERS): $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.c.o $(LIB)
 	@mkdir -p $(@D)
-	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(LIB) $(LIBS)
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(LIB) $(LIBS) $(TEST_LIBS)
 
 # Keep objects of tests and fuzzers between runs.
 .SECONDARY:
