@@ -221,7 +221,7 @@ static void test_socket(void **state)
 {
     struct term *t = *state;
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
-    char folder[] = "/tmp/ring3-pty-XXXXXX", serial[64];
+    char folder[] = "/tmp/ring3-pty-XXXXXX", serial[128];
     assert_non_null(mkdtemp(folder));
     chmod(folder, 0777); /* root becomes nobody, who has to remove the socket */
     snprintf(sa.sun_path, sizeof sa.sun_path, "%s/socket", folder);
