@@ -227,10 +227,16 @@ static enum x_result serve(struct bt_state *s, u32 why)
     }
 }
 
+/* Misalignment traps in the guest: translated code uses AC for itself. */
+static bool alignment_checked(const struct vcpu *v)
+{
+    return v->cpl == 3 && v->rflags & RFLAGS_AC && v->cr0 & CR0_AM;
+}
+
 static enum x_result run(struct vcpu *v)
 {
     struct bt_state *s = state_of(v);
-    if (v->mode != ISA_64) return block_run(&s->decoded, v);
+    if (v->mode != ISA_64 || alignment_checked(v)) return block_run(&s->decoded, v);
     check_assumptions(s);
     const struct bt_slot *slot = find_block(s);
     if (unlikely(!slot)) return block_run_first(&s->decoded, v);

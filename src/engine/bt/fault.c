@@ -67,6 +67,22 @@ static bool misaligned(struct fault *f)
     return p ? retranslate(f, p->hints.checked) : leave_step(f);
 }
 
+/* What the current table holds for @gva. */
+static u64 entry_of(const struct vcpu *v, gva_t gva)
+{
+    const u64 *entries = (const u64 *)(uintptr_t)(v->eng.table - TABLE_SHIFT);
+    return entries[bits(gva, 47, PAGE_SHIFT)];
+}
+
+/* Fill the table. False when that would not help: the access faults for another reason (LDMXCSR of a
+ * reserved bit, say) although the entry it used was right. */
+static bool filled(struct fault *f, gva_t gva, enum access kind)
+{
+    struct vcpu *v = f->s->v;
+    if (bt_table_fill(f->s->tables, v, gva, kind) != FILL_DONE) return false;
+    return entry_of(v, gva) != (u64)f->uc->uc_mcontext.gregs[REG_R11];
+}
+
 /* The access of the host instruction at @pc: address in its base register, T2 the table's entry. */
 static bool access_fault(struct fault *f)
 {
@@ -77,7 +93,7 @@ static bool access_fault(struct fault *f)
     if (f->trap == EXC_GP && host.mem_bytes >= 16 && gva & (host.mem_bytes - 1u))
         return misaligned(f);
     const enum access kind = host.mem_rw & OPND_W ? ACC_WRITE : ACC_READ;
-    if (bt_table_fill(f->s->tables, f->s->v, gva, kind) == FILL_DONE) return again(f);
+    if (filled(f, gva, kind)) return again(f);
     struct walk w; /* is it the guest's fault, or a page that will always be slow? */
     return mmu_walk(f->s->v, gva, kind, WALK_PEEK, &w) ? leave_step(f) : slow_site(f);
 }
