@@ -1,7 +1,8 @@
 # tests.mk - helpers of the test scripts; included by the root Makefile.
-$(B)/tests/%: tests/%.c $(B)/flags
+TEST_HELPERS := $(B)/tests/expect $(B)/tests/lib/json_is_valid
+$(TEST_HELPERS): $(B)/tests/%: tests/%.c $(B)/flags
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
-	@$(CC) $(ALL_CFLAGS) -o $@ $<
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(LIBS)
 
-test-bins: $(B)/tests/expect
+test-bins: $(TEST_HELPERS)

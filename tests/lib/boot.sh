@@ -17,12 +17,13 @@ guest_there() {
 }
 
 # session NAME SCRIPT OPTION...: boot and run tests/session/SCRIPT.exp; its verdicts, each after "NAME: ". What it saves lands
-# in the current folder. CMDLINE and KERNEL may be set before.
+# in the current folder. CMDLINE, KERNEL and EXPECT_OPTIONS may be set before.
 session() {
     local name=$1 script=$2 rc
     shift 2
     rm -f ./*.txt
-    "$EXPECT" -t "$EXPECT_SECONDS" -l console.log "$SESSIONS/$script.exp" "$RING3" run \
+    # shellcheck disable=SC2086  # options
+    "$EXPECT" -t "$EXPECT_SECONDS" ${EXPECT_OPTIONS:-} -l console.log "$SESSIONS/$script.exp" "$RING3" run \
         --kernel "${KERNEL:-$GUEST/vmlinuz}" --initrd "$GUEST/initrd.cpio.gz" --cmdline "$CMDLINE" "$@" |
         sed "s|^\(not \)\?ok - |&$name: |"
     rc=${PIPESTATUS[0]}
