@@ -23,9 +23,10 @@ badstack      60       1
 garbage       90       1
 kgarbage      10       any
 '
-# A sanitizer's leak checker needs system calls the jail forbids.
-JAIL=()
-[ -z "${ASAN_OPTIONS:-}" ] || JAIL=(--no-jail)
+# Sanitizers are slow, and their leak checker needs system calls the jail forbids.
+JAIL=() SLOWER=1
+[ -z "${ASAN_OPTIONS:-}" ] || JAIL=(--no-jail) SLOWER=5
+[ -z "${UBSAN_OPTIONS:-}" ] || SLOWER=5
 BUG='AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|assertion|ASSERT'
 
 [ -x "$RING3" ] || { echo "not ok - hostile guests: $RING3 is not built"; exit 1; }
@@ -46,6 +47,7 @@ allowed() { # status list...
 run_image() { # engine name seconds statuses...
     local engine=$1 name=$2 limit=$3 out rc why=
     shift 3
+    [ "$limit" -lt 60 ] || limit=$((limit * SLOWER)) # what must end by itself
     out=$(timeout -k 5 $((limit + 30)) "$RING3" run --kernel "$B/guest-tests/hostile/$name.elf" --serial stdio --debug-exit \
         --memory 128M --timeout "$limit" --engine "$engine" --no-reboot "${JAIL[@]}" 2>&1 </dev/null | tr -d '\0\r'; exit "${PIPESTATUS[0]}")
     rc=$?

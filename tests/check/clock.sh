@@ -39,8 +39,8 @@ judge() {
           last = $1 }
         END { if (NR != 2 * n) { print "only", NR, "readings"; exit }
               drift = (least[1] - least[0]) / (at[1] - at[0])
-              printf "%s drift %.4f %% over %.1f s\n", drift > -0.001 && drift < 0.001 && !back ? "ok" : back ? "backwards" : "off",
-                     -100 * drift, at[1] - at[0] }' seconds.txt)
+              word = back ? "backwards" : drift * drift < 1e-6 ? "ok" : "off"
+              printf "%s drift %.4f %% over %.1f s\n", word, -100 * drift, at[1] - at[0] }' seconds.txt)
     case $verdict in
     ok*) ok "$1: within 0.1 % of the host"; echo "# ${verdict#ok }" ;;
     *) not_ok "$1: within 0.1 % of the host"; echo "# $verdict" ;;
