@@ -51,6 +51,7 @@ enum ring3_end {
     RING3_TIMEOUT,      /* timeout_s passed                                        */
     RING3_STOPPED,      /* ring3_stop(), or the user left the console              */
     RING3_FAILED,       /* the monitor could not go on                             */
+    RING3_ENGINE,       /* the engine could not execute the guest any further      */
 };
 struct ring3_result {
     enum ring3_end end;
@@ -78,8 +79,8 @@ size_t ring3_stats(struct ring3_vm *vm, bool json, char *buf, size_t bytes);
 
 /** ring3_engine_name - name of engine @i in order of preference, NULL past the last. */
 const char *ring3_engine_name(uint32_t i);
-/** ring3_engine_probe - 0 when this host can run it; else a negative code and why not, with the
- * remedy, in @e. */
+/** ring3_engine_probe - 0 when this host can run it, and then @e->text is empty, or why "auto" does
+ * not choose it; else a negative code and why not, with the remedy, in @e. May take 0.1 s. */
 int ring3_engine_probe(const char *name, struct ring3_error *e);
 /** ring3_cpu_model_name - name of CPU model @i, NULL past the last. */
 const char *ring3_cpu_model_name(uint32_t i);

@@ -1,7 +1,6 @@
 /* doctor - `ring3 doctor`: which engines this host can run, why not where it cannot, and what would
  * fix it. */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
@@ -50,16 +49,6 @@ static bool fact_avx512(char *detail)
     __builtin_cpu_init();
     return say(detail, true,
                __builtin_cpu_supports("avx512f") ? "yes" : "no: guests do not see it either");
-}
-
-static bool fact_kvm(char *detail)
-{
-    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT)
-        return say(detail, true, "missing; no engine of this build uses it");
-    if (fd < 0) return say_errno(detail);
-    close(fd);
-    return say(detail, true, "opens; no engine of this build uses it");
 }
 
 static bool fact_memory(char *detail)
@@ -146,8 +135,8 @@ static bool show_engines(void)
     for (u32 i = 0; ring3_engine_name(i); i++) {
         struct ring3_error e;
         int rc = ring3_engine_probe(ring3_engine_name(i), &e);
-        printf("engine %-12s %s%s\n", ring3_engine_name(i), rc < 0 ? "no: " : "works",
-               rc < 0 ? e.text : "");
+        const char *verdict = rc < 0 ? "no: " : e.text[0] ? "works, but auto avoids it: " : "works";
+        printf("engine %-12s %s%s\n", ring3_engine_name(i), verdict, e.text);
         any |= rc >= 0;
     }
     return any;

@@ -16,6 +16,7 @@ int report_status(const struct ring3_result *r, int sig)
     case RING3_PANIC: return STATUS_PANIC;
     case RING3_TIMEOUT: return STATUS_TIMEOUT;
     case RING3_STOPPED: return sig ? STATUS_SIGNAL + sig : STATUS_OFF;
+    case RING3_ENGINE: return STATUS_ENGINE;
     case RING3_FAILED: break;
     }
     return STATUS_MONITOR;

@@ -191,6 +191,35 @@ static u64 model_xcr0(const struct cpu_model *m)
     return mask;
 }
 
+static void clear_feature(struct cpu_model *m, u32 f)
+{
+    const struct feature *row = &feature_table[f];
+    m->features[f / 64] &= ~BIT(f % 64);
+    for (u32 i = 0; i < CPUID_WORDS; i++) {
+        struct cpuid_word *w = &m->word[i];
+        if (w->leaf == row->leaf && w->subleaf == row->subleaf)
+            w->reg[row->reg] &= ~(1u << row->bit);
+    }
+}
+
+int cpu_model_mask(struct cpu_model *m, u32 leaf, u32 subleaf, const u32 mask[CPUID_REGS],
+                   struct err *e)
+{
+    bool promised = strcmp(m->name, model_table[MODEL_MAX].name) != 0;
+    for (u32 f = FEAT_BASE + 1; f < FEATURES; f++) {
+        const struct feature *row = &feature_table[f];
+        if (row->leaf != leaf || row->subleaf != subleaf || mask[row->reg] >> row->bit & 1)
+            continue;
+        if (!cpu_model_has(m, (enum cpu_feature)f)) continue;
+        if (promised)
+            return err_set(e, E_UNSUPPORTED, "CPU model '%s' needs %s, which the engine lacks",
+                           m->name, row->text);
+        clear_feature(m, f);
+    }
+    m->xcr0 = model_xcr0(m);
+    return 0;
+}
+
 int cpu_model_init(struct cpu_model *m, const char *name, const struct cpu_model_cfg *cfg,
                    struct err *e)
 {

@@ -54,6 +54,12 @@ struct cpu_model {
  */
 int cpu_model_init(struct cpu_model *m, const char *name, const struct cpu_model_cfg *cfg,
                    struct err *e) MUST_USE;
+/**
+ * cpu_model_mask - keep only those features of CPUID @leaf, @subleaf whose bits are in @mask; XCR0
+ * follows. Before any vCPU has @m. E_UNSUPPORTED naming what a model other than "max" promised.
+ */
+int cpu_model_mask(struct cpu_model *m, u32 leaf, u32 subleaf, const u32 mask[CPUID_REGS],
+                   struct err *e) MUST_USE;
 /** cpu_model_name, cpu_model_text - of model @i in the order of model.def; NULL past the last. */
 const char *cpu_model_name(u32 i);
 const char *cpu_model_text(u32 i);

@@ -111,6 +111,16 @@ static void dump_vcpu(void *ctx, int fd)
     trace_dump(&v->trace, fd, 32);
 }
 
+static void engine_failed(struct cpu_slot *c)
+{
+    struct machine *m = c->m;
+    const struct err *why = m->engine->failure ? m->engine->failure(&c->v) : NULL;
+    if (m->log.fd >= 0) vcpu_dump(&c->v, m->log.fd);
+    machine_end(m, RING3_ENGINE, 0, "engine %s, CPU %u: %s", m->engine->name, c->v.id,
+                why ? why->text : "cannot go on");
+    c->v.run_state = VCPU_SHUTDOWN;
+}
+
 static void *cpu_thread(void *arg)
 {
     struct cpu_slot *c = arg;
@@ -125,10 +135,7 @@ static void *cpu_thread(void *arg)
             machine_end(m, RING3_TRIPLE_FAULT, 0, "triple fault on CPU %u at RIP %#llx", c->v.id,
                         (unsigned long long)c->v.rip);
             break;
-        case RUN_FAILED:
-            machine_end(m, RING3_FAILED, 0, "engine %s failed on CPU %u", m->engine->name, c->v.id);
-            c->v.run_state = VCPU_SHUTDOWN;
-            break;
+        case RUN_FAILED: engine_failed(c); break;
         default: break;
         }
     }

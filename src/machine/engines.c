@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/interp/interp.h"
+#include "engine/kvm/kvm.h"
 #include "machine/machine.h"
 
 static const struct engine *const engines[] = {
@@ -47,6 +48,7 @@ int engine_choose(const struct engine **out, const char *name, struct err *e)
     int rc = E_UNSUPPORTED;
     for (u32 i = 0; i < ARRAY_LEN(engines) && rc < 0; i++) {
         rc = engines[i]->probe(e);
+        if (rc == 0 && engines[i]->prefer) rc = engines[i]->prefer(e);
         if (rc == 0) *out = engines[i];
     }
     return rc;
@@ -57,6 +59,7 @@ int ring3_engine_probe(const char *name, struct ring3_error *e)
     struct err err = {0};
     const struct engine *engine = find(name);
     int rc = engine ? engine->probe(&err) : unknown(name, &err);
+    if (rc == 0 && engine->prefer) (void)engine->prefer(&err);
     e->code = rc;
     memcpy(e->text, err.text, sizeof e->text);
     return rc;

@@ -5,7 +5,7 @@
 #include "boot/e820.h"
 #include "machine/machine.h"
 
-/* What RDTSC counts, whatever the host: a round figure every clock source divides well. */
+/* What RDTSC counts wherever the engine can: a round figure every clock source divides well. */
 enum { TSC_KHZ = 2000000 };
 
 static int create_parts(struct machine *m, struct err *e)
@@ -14,6 +14,7 @@ static int create_parts(struct machine *m, struct err *e)
     if (rc < 0) return rc;
     struct cpu_model_cfg model = {.vcpus = m->cfg.cpus, .tsc_khz = TSC_KHZ};
     rc = cpu_model_init(&m->model, m->cfg.cpu, &model, e);
+    if (rc == 0 && m->engine->fit) rc = m->engine->fit(&m->model, e);
     if (rc < 0) return rc;
     rc = boot_image_open(&m->image, m->cfg.kernel, m->cfg.initrd, e);
     if (rc < 0) return rc;

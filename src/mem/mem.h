@@ -48,6 +48,7 @@ struct mem {
     mem_traced_fn *traced;
     mem_protect_fn *protect;
     void *listener;
+    void *shared; /* what the engines of the vCPUs of this memory have in common; theirs, or NULL */
 };
 
 /** mem_host_can_back - can this host provide @bytes of guest memory? Compares with the process's

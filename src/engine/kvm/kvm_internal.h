@@ -1,0 +1,136 @@
+/* kvm_internal.h - what the files of engine/kvm share. Spec: Documentation/virt/kvm/api.rst.
+ *
+ * Threads: a struct kvm_cpu belongs to its vCPU's thread, but for @entered, @tid and
+ * run->immediate_exit, which kick() uses. A struct kvm_vm is shared; its lock guards what changes
+ * after creation. Creating and destroying both happens in init() and fini(), which the contract has
+ * one at a time. */
+#ifndef ENGINE_KVM_KVM_INTERNAL_H
+#define ENGINE_KVM_KVM_INTERNAL_H
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/limits.h"
+#include "cpu/cpuid.h"
+#include "cpu/engine.h"
+#include "cpu/xstate.h"
+#include "mem/mem.h"
+
+enum { KVM_MSRS_MAX = 16, KVM_CPUIDS_MAX = 256 };
+
+/* KVM's variable-length structures with their length. */
+struct kvm_cpuids {
+    u32 nent, padding;
+    struct kvm_cpuid_entry2 row[KVM_CPUIDS_MAX];
+};
+static_assert(offsetof(struct kvm_cpuids, row) == offsetof(struct kvm_cpuid2, entries), "layout");
+
+/* One per struct mem (mem->shared), made by the first vCPU and gone with the last. */
+struct kvm_vm {
+    struct mem *mem;
+    int dev, fd;
+    u32 users;             /* vCPUs that have it                                        */
+    int cpu_fd[VCPUS_MAX]; /* -1, or a processor: KVM keeps its number until the VM goes */
+    u32 run_bytes, xsave_bytes;
+    bool sregs2;                 /* PAE's PDPTEs can be read and set                          */
+    u64 xcr0;                    /* state components KVM has                                  */
+    u16 xoffset[XSTATE_BITS];    /* where the host has them                                */
+    u32 msr[KVM_MSRS_MAX], msrs; /* rows of msr.c this KVM keeps while a guest runs      */
+    struct kvm_cpuids *supported;
+    pthread_mutex_t lock; /* guards the rest */
+    u32 mapped;           /* memory slots KVM knows */
+    gpa_t base[MEM_SLOTS_MAX];
+    bool dirty_log;
+    u32 running;    /* vCPUs inside run()                                               */
+    bool tsc_based; /* tsc_base is known                                                */
+    bool tsc_fixed; /* this KVM takes no TSC offset: tsc_base is what guests have to take */
+    u64 tsc_base;   /* KVM's offset of a guest whose tsc_offset is 0                    */
+};
+
+struct kvm_cpu {
+    struct kvm_vm *vm;
+    int fd;
+    struct kvm_run *run;
+    void *xsave;             /* xsave_bytes, page-aligned                                 */
+    _Atomic bool entered;    /* between the last look at attention and KVM_RUN's return   */
+    _Atomic pid_t tid;       /* of the thread inside run()                                */
+    bool io_open;            /* an instruction waits for KVM_RUN to take its I/O's result */
+    bool interruptible;      /* an external interrupt would be taken now                  */
+    bool stepping;           /* single-step is on                                         */
+    u64 pc;                  /* while stepping: linear address of the next instruction    */
+    bool cr8_stale;          /* the local APIC's TPR may differ from run->cr8             */
+    u64 tsc_offset;          /* v->tsc_offset KVM has now                                 */
+    struct event unfinished; /* an event whose delivery KVM had begun                   */
+    struct err why;          /* of RUN_FAILED */
+};
+static inline struct kvm_cpu *kvm_of(const struct vcpu *v) { return v->engine_state; }
+
+/* vm.c */
+/** kvm_call - ioctl(2) that cannot be interrupted; negative with "KVM: @what: reason" in @e. */
+int kvm_call(int fd, unsigned long request, void *arg, const char *what, struct err *e);
+/** kvm_vm_get - the VM of @mem, made if need be. kvm_vm_put when the vCPU is gone. */
+int kvm_vm_get(struct kvm_vm **out, struct mem *mem, struct err *e) MUST_USE;
+void kvm_vm_put(struct kvm_vm *vm);
+/** kvm_vm_map - tell KVM about slots added to memory since the last call. */
+int kvm_vm_map(struct kvm_vm *vm, struct err *e) MUST_USE;
+/** kvm_dirty_log - start or stop noting the pages guests write. */
+int kvm_dirty_log(struct kvm_vm *vm, bool on, struct err *e) MUST_USE;
+/** kvm_dirty_take - mem_wrote() for every page written since the last call; returns how many. */
+int kvm_dirty_take(struct kvm_vm *vm, struct err *e) MUST_USE;
+
+/* cpuid.c: the model's CPUID, cut down to what KVM can give, as KVM_SET_CPUID2 takes it. */
+void kvm_cpuid_build(const struct vcpu *v, const struct kvm_cpuids *supported,
+                     struct kvm_cpuids *out);
+/** kvm_fit - the contract's fit(). */
+int kvm_fit(struct cpu_model *m, struct err *e) MUST_USE;
+/** kvm_cpuid_supported - KVM_GET_SUPPORTED_CPUID; owned by the caller, NULL with @e filled. */
+struct kvm_cpuids *kvm_cpuid_supported(int dev, struct err *e);
+
+/* state.c: all of *v to KVM and back. Store leaves an event under way in k->unfinished. */
+int kvm_state_load(struct kvm_cpu *k, struct vcpu *v, struct err *e) MUST_USE;
+int kvm_state_store(struct kvm_cpu *k, struct vcpu *v, struct err *e) MUST_USE;
+/* xsave.c: the XSAVE area in k->xsave */
+int kvm_xsave_pack(struct kvm_cpu *k, const struct vcpu *v, struct err *e) MUST_USE;
+void kvm_xsave_unpack(const struct kvm_cpu *k, struct vcpu *v);
+
+/* msr.c */
+/** kvm_msr_setup - which MSRs KVM keeps; every other access of a guest exits to us. */
+int kvm_msr_setup(struct kvm_vm *vm, struct err *e) MUST_USE;
+/** kvm_msr_weaknesses - give processor @fd the host's own ARCH_CAPABILITIES: what cpu/msr.c claims
+ * holds for software engines only, here the hardware's weaknesses are the guest's. */
+int kvm_msr_weaknesses(const struct kvm_vm *vm, int fd, struct err *e) MUST_USE;
+int kvm_msr_load(struct kvm_cpu *k, const struct vcpu *v, struct err *e) MUST_USE;
+int kvm_msr_store(struct kvm_cpu *k, struct vcpu *v, struct err *e) MUST_USE;
+/** kvm_msr_owned - does KVM answer for @addr while the guest runs? */
+bool kvm_msr_owned(const struct kvm_vm *vm, u32 addr);
+
+/* tsc.c */
+/** kvm_tsc_init - the processor counts at v->tsc_khz, or E_UNSUPPORTED. */
+int kvm_tsc_init(struct kvm_cpu *k, const struct vcpu *v, struct err *e) MUST_USE;
+/** kvm_tsc_load - make RDTSC in the guest agree with tsc_now(v). */
+int kvm_tsc_load(struct kvm_cpu *k, struct vcpu *v, struct err *e) MUST_USE;
+/** kvm_tsc_khz - the frequency nearest to @wanted this host can give guests. */
+u64 kvm_tsc_khz(u64 wanted);
+
+/* exit.c */
+enum kvm_next { KVM_NEXT_RUN, KVM_NEXT_HALT, KVM_NEXT_SHUTDOWN, KVM_NEXT_FAIL };
+/** kvm_exit_handle - do what the guest's exit asks for. KVM_NEXT_FAIL fills k->why. */
+enum kvm_next kvm_exit_handle(struct kvm_cpu *k, struct vcpu *v);
+/** kvm_fail_describe - add where the guest stands and the bytes there to k->why; @v is stored. */
+void kvm_fail_describe(struct kvm_cpu *k, struct vcpu *v);
+
+/* probe.c, measure.c */
+int kvm_probe(struct err *e);
+int kvm_prefer(struct err *e);
+/** kvm_open - /dev/kvm, of the right version; or the reason and the remedy in @e. */
+int kvm_open(struct err *e) MUST_USE;
+
+/* kick.c: a signal that only interrupts KVM_RUN */
+int kvm_kick_setup(struct err *e) MUST_USE;
+void kvm_kick_thread(struct kvm_run *run, pid_t tid);
+/** kvm_kick_allow - let the calling thread be interrupted; kvm_kick_forbid undoes it. */
+void kvm_kick_allow(sigset_t *old);
+void kvm_kick_forbid(const sigset_t *old);
+#endif

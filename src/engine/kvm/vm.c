@@ -1,0 +1,209 @@
+/* vm - KVM's side of one machine: the VM, its memory, what the host can do. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "engine/kvm/kvm_internal.h"
+
+/* Pages Intel processors without "unrestricted guest" need for real mode; nothing of ours is there
+ * (boot/layout.h ends below the local APIC, firmware starts above). */
+#define IDENTITY_MAP_GPA 0xFEFFC000ull
+#define TSS_GPA 0xFEFFD000ull
+
+int kvm_call(int fd, unsigned long request, void *arg, const char *what, struct err *e)
+{
+    int rc;
+    do rc = ioctl(fd, request, arg);
+    while (rc < 0 && errno == EINTR);
+    return rc < 0 ? err_errno(e, "KVM: %s", what) : rc;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static bool is_mapped(const struct kvm_vm *vm, gpa_t base)
+{
+    for (u32 i = 0; i < vm->mapped; i++) {
+        if (vm->base[i] == base) return true;
+    }
+    return false;
+}
+
+static int set_region(const struct kvm_vm *vm, u32 id, const struct mem_slot *s, struct err *e)
+{
+    struct kvm_userspace_memory_region r = {
+        .slot = id,
+        .flags = (s->rom ? KVM_MEM_READONLY : 0) | (vm->dirty_log ? KVM_MEM_LOG_DIRTY_PAGES : 0),
+        .guest_phys_addr = s->base,
+        .memory_size = s->bytes,
+        .userspace_addr = (u64)(uintptr_t)s->hva,
+    };
+    int rc = kvm_call(vm->fd, KVM_SET_USER_MEMORY_REGION, &r, "KVM_SET_USER_MEMORY_REGION", e);
+    return rc < 0 ? rc : 0;
+}
+
+static int map_new(struct kvm_vm *vm, struct err *e)
+{
+    for (u32 i = 0; i < vm->mem->slots; i++) {
+        const struct mem_slot *s = &vm->mem->slot[i];
+        if (is_mapped(vm, s->base)) continue;
+        int rc = set_region(vm, vm->mapped, s, e);
+        if (rc < 0) return rc;
+        vm->base[vm->mapped++] = s->base;
+    }
+    return 0;
+}
+
+int kvm_vm_map(struct kvm_vm *vm, struct err *e)
+{
+    pthread_mutex_lock(&vm->lock);
+    int rc = vm->mapped == vm->mem->slots ? 0 : map_new(vm, e);
+    pthread_mutex_unlock(&vm->lock);
+    return rc;
+}
+
+int kvm_dirty_log(struct kvm_vm *vm, bool on, struct err *e)
+{
+    int rc = 0;
+    pthread_mutex_lock(&vm->lock);
+    vm->dirty_log = on;
+    for (u32 i = 0; i < vm->mapped && rc == 0; i++)
+        rc = set_region(vm, i, mem_slot_find(vm->mem, vm->base[i]), e);
+    pthread_mutex_unlock(&vm->lock);
+    return rc;
+}
+
+/* Pages of one slot written since the last call. */
+static int take_slot(struct kvm_vm *vm, u32 id, struct err *e)
+{
+    const struct mem_slot *s = mem_slot_find(vm->mem, vm->base[id]);
+    u64 pages = s->bytes >> PAGE_SHIFT, words = (pages + 63) / 64;
+    int count = 0;
+    u64 *map = calloc(words, sizeof *map);
+    if (!map) return err_set(e, E_NOMEM, "KVM: dirty log");
+    struct kvm_dirty_log log = {.slot = id, .dirty_bitmap = map};
+    int rc = kvm_call(vm->fd, KVM_GET_DIRTY_LOG, &log, "KVM_GET_DIRTY_LOG", e);
+    for (u64 w = 0; w < words && rc >= 0; w++) {
+        for (u64 left = map[w]; left; left &= left - 1, count++) {
+            u64 page = w * 64 + (u64)__builtin_ctzll(left);
+            mem_wrote(vm->mem, s->base + (page << PAGE_SHIFT), PAGE_BYTES);
+        }
+    }
+    free(map);
+    return rc < 0 ? rc : count;
+}
+
+int kvm_dirty_take(struct kvm_vm *vm, struct err *e)
+{
+    int total = 0, rc = 0;
+    pthread_mutex_lock(&vm->lock);
+    for (u32 i = 0; i < vm->mapped && rc >= 0; i++) {
+        rc = take_slot(vm, i, e);
+        total += rc;
+    }
+    pthread_mutex_unlock(&vm->lock);
+    return rc < 0 ? rc : total;
+}
+
+/* ---- what the host can do -------------------------------------------------------------------- */
+
+static void find_xstate(struct kvm_vm *vm)
+{
+    vm->xcr0 = XCR0_X87 | XCR0_SSE;
+    for (u32 i = 0; i < vm->supported->nent; i++) {
+        const struct kvm_cpuid_entry2 *row = &vm->supported->row[i];
+        if (row->function != 0xD) continue;
+        if (row->index == 0) vm->xcr0 |= row->eax | (u64)row->edx << 32;
+        if (row->index >= 2 && row->index < XSTATE_BITS) vm->xoffset[row->index] = (u16)row->ebx;
+    }
+    for (u32 b = 2; b < XSTATE_BITS; b++) { /* only whole components we know, inside the area */
+        u32 end = (u32)vm->xoffset[b] + xstate_comps[b].bytes;
+        if (!vm->xoffset[b] || !xstate_comps[b].bytes || end > vm->xsave_bytes) vm->xcr0 &= ~BIT(b);
+    }
+    vm->xcr0 &= BIT(XSTATE_BITS) - 1;
+}
+
+static int find_sizes(struct kvm_vm *vm, struct err *e)
+{
+    int bytes = kvm_call(vm->dev, KVM_GET_VCPU_MMAP_SIZE, NULL, "KVM_GET_VCPU_MMAP_SIZE", e);
+    if (bytes < 0) return bytes;
+    vm->run_bytes = (u32)bytes;
+    int xsave = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+    vm->xsave_bytes = xsave > (int)sizeof(struct kvm_xsave) ? (u32)xsave : sizeof(struct kvm_xsave);
+    vm->sregs2 = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_SREGS2) > 0;
+    vm->supported = kvm_cpuid_supported(vm->dev, e);
+    if (!vm->supported) return e->code;
+    find_xstate(vm);
+    return 0;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static int place_real_mode_pages(const struct kvm_vm *vm, struct err *e)
+{
+    u64 identity = IDENTITY_MAP_GPA;
+    int rc = kvm_call(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity, "KVM_SET_IDENTITY_MAP_ADDR", e);
+    if (rc < 0) return rc;
+    return kvm_call(vm->fd, KVM_SET_TSS_ADDR, (void *)TSS_GPA, "KVM_SET_TSS_ADDR", e);
+}
+
+static void destroy(struct kvm_vm *vm)
+{
+    for (u32 i = 0; i < VCPUS_MAX; i++) {
+        if (vm->cpu_fd[i] >= 0) close(vm->cpu_fd[i]);
+    }
+    if (vm->fd >= 0) close(vm->fd);
+    if (vm->dev >= 0) close(vm->dev);
+    pthread_mutex_destroy(&vm->lock);
+    free(vm->supported);
+    free(vm);
+}
+
+static int set_up(struct kvm_vm *vm, struct err *e)
+{
+    vm->dev = kvm_open(e);
+    if (vm->dev < 0) return vm->dev;
+    vm->fd = kvm_call(vm->dev, KVM_CREATE_VM, NULL, "KVM_CREATE_VM", e);
+    if (vm->fd < 0) return vm->fd;
+    int rc = find_sizes(vm, e);
+    if (rc < 0) return rc;
+    rc = place_real_mode_pages(vm, e);
+    return rc < 0 ? rc : kvm_msr_setup(vm, e);
+}
+
+static int create(struct kvm_vm **out, struct mem *mem, struct err *e)
+{
+    struct kvm_vm *vm = calloc(1, sizeof *vm);
+    if (!vm) return err_set(e, E_NOMEM, "KVM");
+    *vm = (struct kvm_vm){.mem = mem, .dev = -1, .fd = -1};
+    for (u32 i = 0; i < VCPUS_MAX; i++) vm->cpu_fd[i] = -1;
+    pthread_mutex_init(&vm->lock, NULL);
+    int rc = set_up(vm, e);
+    if (rc < 0) {
+        destroy(vm);
+        return rc;
+    }
+    *out = vm;
+    return 0;
+}
+
+int kvm_vm_get(struct kvm_vm **out, struct mem *mem, struct err *e)
+{
+    struct kvm_vm *vm = mem->shared;
+    if (!vm) {
+        int rc = create(&vm, mem, e);
+        if (rc < 0) return rc;
+        mem->shared = vm;
+    }
+    vm->users++;
+    *out = vm;
+    return 0;
+}
+
+void kvm_vm_put(struct kvm_vm *vm)
+{
+    if (--vm->users) return;
+    vm->mem->shared = NULL;
+    destroy(vm);
+}
