@@ -112,27 +112,68 @@ static u64 random_desc(void)
            (limit >> 16) << 48 | flags << 52 | (base >> 24) << 56;
 }
 
-static void make_tables(struct machine *m, bool wide)
+/* Selectors that mean what they should, unless damaged; the others are random. */
+enum {
+    SEL_CODE0 = 1 * 8,
+    SEL_DATA0 = 2 * 8,
+    SEL_CODE3 = 3 * 8 | 3,
+    SEL_DATA3 = 4 * 8 | 3,
+    SEL_TSS = 6 * 8,
+    SEL_LDT = 8 * 8
+};
+
+static void make_gdt(struct machine *m, enum kind kind)
 {
+    u64 flags = kind == LONG64 ? 0xAFull : kind == PROT16 ? 0x00ull : 0xCFull;
+    u64 base = kind == PROT16 ? (u64)CODE << 16 : 0;
     for (u32 i = 0; i < 64; i++) put(m, GDT + 8 * i, i ? random_desc() : 0, 8);
+    put(m, GDT + SEL_CODE0,
+        0xFFFF | (u64)0x9B << 40 | (kind >= COMPAT ? 0xAFull : flags) << 48 | base, 8);
+    put(m, GDT + SEL_DATA0, 0xFFFF | (u64)0x93 << 40 | 0xCFull << 48, 8);
+    put(m, GDT + (SEL_CODE3 & ~7u), 0xFFFF | (u64)0xFB << 40 | flags << 48 | base, 8);
+    put(m, GDT + (SEL_DATA3 & ~7u), 0xFFFF | (u64)0xF3 << 40 | 0xCFull << 48, 8);
+    put(m, GDT + SEL_TSS, 0x1FFF | (u64)TSS << 16 | (u64)0x89 << 40, 8);
+    put(m, GDT + SEL_LDT, 0x1FF | (u64)GDT << 16 | (u64)0x82 << 40, 8);
+    if (kind >= COMPAT) put(m, GDT + SEL_TSS + 8, 0, 8), put(m, GDT + SEL_LDT + 8, 0, 8);
+}
+
+/* Gates back into the random code; some lead elsewhere. */
+static void make_idt(struct machine *m, enum kind kind)
+{
+    static const u8 types[] = {0xE, 0xF, 0x6, 0x7, 0x5, 0xC};
+    bool wide = kind >= COMPAT;
     for (u32 i = 0; i < 256; i++) {
-        static const u8 types[] = {0xE, 0xF, 0xE, 0xE, 0x6, 0x7, 0x5, 0xC};
-        u64 target = fuzz_one_in(8) ? fuzz_value() : CODE + fuzz_below(CODE_BYTES);
-        u64 gate = (target & 0xFFFF) | (u64)(8 * fuzz_below(64)) << 16 | (u64)fuzz_below(8) << 32 |
-                   (u64)(types[fuzz_below(8)] | fuzz_below(4) << 5 | 0x80) << 40 |
-                   (target >> 16 & 0xFFFF) << 48;
+        u64 target =
+            fuzz_one_in(16) ? fuzz_value() : (kind == PROT16 ? 0 : CODE) + fuzz_below(CODE_BYTES);
+        u64 sel = fuzz_one_in(16) ? 8 * fuzz_below(64) : (u64)SEL_CODE0;
+        u64 type = fuzz_one_in(16) ? types[fuzz_below(ARRAY_LEN(types))] : 0xE;
+        u64 gate = (target & 0xFFFF) | sel << 16 | (u64)(fuzz_one_in(8) ? fuzz_below(8) : 0) << 32 |
+                   (type | fuzz_below(4) << 5 | 0x80) << 40 | (target >> 16 & 0xFFFF) << 48;
         put(m, IDT + (wide ? 16 : 8) * i, gate, 8);
         if (wide) put(m, IDT + 16 * i + 8, target >> 32, 8);
     }
-    for (u32 i = 0; i < 104; i += 8)
-        put(m, TSS + i, fuzz_one_in(3) ? fuzz_value() : fuzz_below(RAM), 8);
+}
+
+static void make_tables(struct machine *m, enum kind kind)
+{
+    make_gdt(m, kind);
+    make_idt(m, kind);
+    for (u32 i = 0; i < 104; i += 4)
+        put(m, TSS + i, fuzz_one_in(3) ? fuzz_value() : fuzz_below(RAM), 4);
+    for (u32 ring = 0; ring < 3; ring++) {
+        u64 top = DATA + fuzz_below(RAM / 2);
+        if (kind >= COMPAT) put(m, TSS + 4 + 8 * ring, top, 8);
+        else put(m, TSS + 4 + 8 * ring, top | (u64)(SEL_DATA0 | ring) << 32, 8);
+    }
+    if (kind >= COMPAT)
+        for (u32 ist = 0; ist < 7; ist++) put(m, TSS + 36 + 8 * ist, DATA + fuzz_below(RAM / 2), 8);
 }
 
 static u64 entry(gpa_t to)
 {
     u64 e = to | 7 | (fuzz_one_in(3) ? 0 : 0x60);
-    if (fuzz_one_in(16)) e ^= 1ull << fuzz_below(64);
-    if (fuzz_one_in(16)) e &= ~(1ull << fuzz_below(8));
+    if (fuzz_one_in(64)) e ^= 1ull << fuzz_below(64);
+    if (fuzz_one_in(64)) e &= ~(1ull << fuzz_below(8));
     return e;
 }
 
@@ -165,23 +206,30 @@ static void make_segments(struct vcpu *v, enum kind kind)
     u32 ring = (u32)v->cpl << SEG_DPL_SHIFT;
     u32 limit = kind == REAL || kind == VM86 || kind == PROT16 ? 0xFFFF : 0xFFFFFFFF;
     u64 base = limit == 0xFFFF ? CODE : 0;
-    set_seg(&v->seg[CS], (u16)(kind <= VM86 ? base >> 4 : 8u | v->cpl), base, limit,
-            code_attr[kind] | ring);
+    set_seg(&v->seg[CS],
+            (u16)(kind <= VM86  ? base >> 4
+                  : v->cpl == 3 ? SEL_CODE3
+                                : SEL_CODE0 | v->cpl),
+            base, limit, code_attr[kind] | ring);
     for (u32 i = 0; i < SEGS; i++) {
         if (i == CS) continue;
-        u64 at = kind <= VM86 ? DATA : fuzz_one_in(2) ? 0 : fuzz_below(RAM);
-        u32 end = kind <= VM86 || !fuzz_one_in(3) ? limit : fuzz_below(0x20000);
+        u64 at = kind <= VM86 ? DATA : !fuzz_one_in(4) ? 0 : fuzz_below(RAM);
+        u32 end = kind <= VM86 || !fuzz_one_in(8) ? limit : fuzz_below(0x20000);
         u32 attr = (limit == 0xFFFF ? 0x93u : 0xC093u) | ring |
                    (kind > VM86 && fuzz_one_in(6) ? SEG_E : 0);
         if (kind == LONG64 && i != FS && i != GS) at = 0;
-        set_seg(&v->seg[i], (u16)(kind <= VM86 ? at >> 4 : 16u | v->cpl), at, end, attr);
+        set_seg(&v->seg[i],
+                (u16)(kind <= VM86  ? at >> 4
+                      : v->cpl == 3 ? SEL_DATA3
+                                    : SEL_DATA0 | v->cpl),
+                at, end, attr);
         if (i != SS && kind > VM86 && fuzz_one_in(8)) v->seg[i] = (struct seg){.attr = SEG_NULL};
     }
-    set_seg(&v->tr, 24, TSS, 0x67 + fuzz_below(0x2000), 0x8B);
-    set_seg(&v->ldtr, 32, GDT, 0x1FF, 0x82);
-    v->gdtr = (struct dtable){GDT, (u16)(fuzz_one_in(4) ? fuzz_below(0x200) : 0x1FF)};
-    v->idtr =
-        (struct dtable){kind == REAL ? 0 : IDT, (u16)(fuzz_one_in(4) ? fuzz_below(0x1000) : 0xFFF)};
+    set_seg(&v->tr, SEL_TSS, TSS, 0x67 + fuzz_below(0x2000), 0x8B);
+    set_seg(&v->ldtr, SEL_LDT, GDT, 0x1FF, 0x82);
+    v->gdtr = (struct dtable){GDT, (u16)(fuzz_one_in(16) ? fuzz_below(0x200) : 0x1FF)};
+    v->idtr = (struct dtable){kind == REAL ? 0 : IDT,
+                              (u16)(fuzz_one_in(16) ? fuzz_below(0x1000) : 0xFFF)};
 }
 
 static void make_control(struct vcpu *v, enum kind kind)
@@ -218,6 +266,7 @@ static void make_processor(struct vcpu *v, enum kind kind)
     for (u32 i = 0; i < GPRS; i++)
         v->gpr[i] = fuzz_one_in(2) ? fuzz_value() : DATA + fuzz_below(RAM - DATA);
     if (fuzz_one_in(2)) v->gpr[RCX] = fuzz_below(64);
+    if (!fuzz_one_in(8)) v->gpr[RSP] = DATA + 8 * fuzz_below(RAM / 16);
     v->rip = (kind <= PROT16 ? 0 : CODE) + fuzz_below(CODE_BYTES - 64);
     fuzz_fill(v->vec, sizeof v->vec);
     fuzz_fill(v->fx.st, sizeof v->fx.st);
@@ -270,13 +319,17 @@ int main(void)
         struct machine *m = machine_make(2, RAM);
         enum kind kind = (enum kind)fuzz_below(KINDS);
         machine_reset(m);
-        make_tables(m, kind >= COMPAT);
+        make_tables(m, kind);
         if (kind >= PAGED32) make_paging(m, kind == PAGED32 ? 4 : 8);
         for (u32 n = 0; n < 8; n++) {
             make_code(m);
             mmu_protect_code(&m->cpu[0]->v, CODE, CODE_BYTES);
             for (u32 i = 0; i < m->cpus; i++) make_processor(&m->cpu[i]->v, kind);
-            for (u32 turn = 0; turn < 6; turn++) run_some(m, &m->cpu[turn % m->cpus]->v);
+            for (u32 turn = 0; turn < 8; turn++) {
+                struct vcpu *v = &m->cpu[turn % m->cpus]->v;
+                if (v->run_state != VCPU_RUNNING) make_processor(v, kind);
+                run_some(m, v);
+            }
             for (u32 i = 0; i < m->cpus; i++) check_saved(&m->cpu[i]->v);
         }
         ring3_destroy((struct ring3_vm *)m);
