@@ -329,5 +329,8 @@ int main(int argc, char **argv)
     if (!s.ended) kill(s.pid, SIGTERM);
     if (s.log) fclose(s.log);
     if (s.clocks) fclose(s.clocks);
+    free(s.output);
+    free(s.seen);
+    fclose(script);
     return s.failed;
 }
