@@ -162,7 +162,8 @@ static void page_written(void *ctx, gpa_t gpa, u32 bytes, u8 trace)
     u64 index = page_index(d, gpa);
     if (!(trace & MEM_TRACE_CODE) || index >= d->code_pages || !bytes) return;
     u64 lines = atomic_load(&d->code_lines[index]), mine = line_mask(gpa, bytes);
-    if (lines && !(lines & mine)) return;
+    if (lines && !(lines & mine) && ++d->beside[index] % BESIDE_MAX) return;
+    if (!(lines & mine)) mine = ~0ull; /* more data than code by now */
     pthread_mutex_lock(&d->lines_lock);
     if (atomic_load(&d->code_lines[index]) & mine) forget_page(d, index, gpa & PAGE_MASK);
     pthread_mutex_unlock(&d->lines_lock);
@@ -193,13 +194,18 @@ void mmu_protect_code(struct vcpu *v, gpa_t gpa, u32 bytes)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+static size_t lines_bytes(const struct mmu_domain *d)
+{
+    return max_u64(d->code_pages, 1) * (sizeof *d->code_lines + sizeof *d->beside);
+}
+
 int mmu_domain_create(struct mmu_domain **out, struct mem *mem, struct err *e)
 {
     struct mmu_domain *d = calloc(1, sizeof *d);
     if (!d) return err_set(e, E_NOMEM, "mmu");
     d->mem = mem;
     for (u32 i = 0; i < mem->slots; i++) d->code_pages += mem->slot[i].bytes >> PAGE_SHIFT;
-    size_t bytes = max_u64(d->code_pages, 1) * sizeof *d->code_lines;
+    size_t bytes = lines_bytes(d);
     void *lines = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (lines == MAP_FAILED) {
@@ -207,6 +213,7 @@ int mmu_domain_create(struct mmu_domain **out, struct mem *mem, struct err *e)
         return err_set(e, E_NOMEM, "mmu: no memory to track code");
     }
     d->code_lines = lines;
+    d->beside = (void *)(d->code_lines + max_u64(d->code_pages, 1));
     pthread_mutex_init(&d->protect_lock, NULL);
     pthread_mutex_init(&d->lines_lock, NULL);
     mem_set_listener(mem, page_written, protect_page, d);
@@ -218,7 +225,7 @@ void mmu_domain_destroy(struct mmu_domain *d)
 {
     if (!d) return;
     mem_set_listener(d->mem, NULL, NULL, NULL);
-    munmap(d->code_lines, max_u64(d->code_pages, 1) * sizeof *d->code_lines);
+    munmap(d->code_lines, lines_bytes(d));
     pthread_mutex_destroy(&d->lines_lock);
     pthread_mutex_destroy(&d->protect_lock);
     free(d);

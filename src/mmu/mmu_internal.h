@@ -17,7 +17,8 @@ enum {
     REGION_1G_SHIFT = 30,
     PROTECT_QUEUE = 16,
     CODE_QUEUE = 16,
-    LINE_SHIFT = 6, /* code is tracked by 64-byte lines */
+    BESIDE_MAX = 64, /* writes beside code after which a traced page is taken for data */
+    LINE_SHIFT = 6,  /* code is tracked by 64-byte lines */
 };
 
 struct space {
@@ -57,6 +58,7 @@ struct mmu_domain {
     pthread_mutex_t lines_lock; /* innermost but mmu_state.lock: marks and what follows from them */
     _Atomic(struct mmu_state *) member[VCPUS_MAX];
     _Atomic u64 *code_lines; /* per page of each slot: which 64-byte lines hold decoded code */
+    _Atomic u8 *beside;      /* per page: writes to other lines since, modulo 256; a hint */
     u64 code_pages;          /* length of code_lines */
 };
 

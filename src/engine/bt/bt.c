@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include "engine/bt/bt.h"
 
+#include <Zydis/Mnemonic.h>
 #include <asm/prctl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,10 @@ static void jump_add(struct bt_state *s, u64 rip, const u8 *code)
     if (s->v->cpl != 3 && s->global_code && !(s->exec_pages[h / 64] >> (h % 64) & 1))
         s->global_code = !mmu_walk(s->v, rip, ACC_EXEC, WALK_PEEK, &w) && w.global;
     s->exec_pages[h / 64] |= BIT(h % 64);
+    if ((rip & ~PAGE_MASK) + INSN_BYTES_MAX > PAGE_BYTES) { /* may go on in the next page */
+        u64 next = exec_page_hash(rip + PAGE_BYTES);
+        s->exec_pages[next / 64] |= BIT(next % 64);
+    }
     j->entry[jump_index(rip)] = (struct jump_entry){0 - rip, code};
     j->used = ++s->jump_uses;
 }
@@ -126,12 +131,19 @@ static void on_ctx(void *ctx)
 /* ---- running ----------------------------------------------------------------------------------
  */
 
-/* Blocks assume which instruction classes may run. */
+#define CR4_ASSUMED (CR4_SMAP | CR4_FSGSBASE)
+
+/* Blocks assume which instruction classes may run, and some bits of CR4. */
 static void check_assumptions(struct bt_state *s)
 {
     struct vcpu *v = s->v;
-    if (likely(!memcmp(s->fpu_fault, v->fpu_fault, sizeof s->fpu_fault))) return;
+    if (likely(!memcmp(s->fpu_fault, v->fpu_fault, sizeof s->fpu_fault) &&
+               s->cr4 == (v->cr4 & CR4_ASSUMED)))
+        return;
     memcpy(s->fpu_fault, v->fpu_fault, sizeof s->fpu_fault);
+    s->cr4 = v->cr4 & CR4_ASSUMED;
+    s->bt.smap = v->cr4 & CR4_SMAP;
+    s->bt.fsgsbase = v->cr4 & CR4_FSGSBASE;
     code_drop_all(&s->code);
     jump_clear_all(s);
 }
@@ -139,6 +151,59 @@ static void check_assumptions(struct bt_state *s)
 static u32 variant(const struct bt_state *s)
 {
     return (s->v->cpl == 3 ? VARIANT_USER : 0) | (s->bt.vec_loaded ? VARIANT_VEC : 0);
+}
+
+/* Where the next block goes, with what the translator has to know about its page. */
+static struct bt_out prepare(struct bt_state *s, const struct bt_page *p)
+{
+    s->bt.hints = &p->hints;
+    s->bt.stubs = s->code.stubs;
+    s->bt.user = s->v->cpl == 3;
+    return (struct bt_out){
+        .rw = s->code.rw + s->code.used, .off = s->code.used, .room = BT_BLOCK_CODE_BYTES};
+}
+
+static const struct bt_slot *translate(struct bt_state *s, const struct block *b, gpa_t gpa)
+{
+    struct bt_block made;
+    if (code_room(&s->code)) jump_clear_all(s);
+    struct bt_page *p = code_page(&s->code, gpa, variant(s), true);
+    struct bt_out out = prepare(s, p);
+    u32 bytes = bt_translate(&s->bt, b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
+    return code_add(&s->code, &made, p, bytes);
+}
+
+/* The instruction at v->rip that goes on in the next page: valid for these two physical pages only,
+ * so it is reached through lookups and jump caches, never by a link. */
+static const struct bt_slot *find_cross(struct bt_state *s, gpa_t gpa)
+{
+    struct vcpu *v = s->v;
+    hva_t page;
+    gpa_t second;
+    u32 first = PAGE_BYTES - (u32)(v->rip & ~PAGE_MASK);
+    if (first >= INSN_BYTES_MAX || mmu_fetch_page(v, v->rip + first, &page, &second) || !page)
+        return NULL;
+    struct cross *x = &s->cross[(gpa ^ gpa >> PAGE_SHIFT ^ second >> PAGE_SHIFT) % CROSS_SLOTS];
+    if (x->slot && x->first == gpa && x->second == second && x->variant == variant(s) &&
+        x->flushes == s->code.flushes && !x->slot->dropped)
+        return x->slot;
+    const struct insn *i = cache_crosser(&s->decoded, v, v->rip);
+    if (!i || i->len <= first) return NULL;
+    mmu_protect_code(v, gpa, first);
+    mmu_protect_code(v, second, i->len - first);
+    i = cache_crosser(&s->decoded, v, v->rip); /* as it is now that changes will be noticed */
+    if (!i || i->len <= first) return NULL;
+    const struct block b = {.first = i, .count = 1, .bytes = i->len, .mode = ISA_64};
+    struct bt_block made;
+    if (code_room(&s->code)) jump_clear_all(s);
+    struct bt_page *p = code_page(&s->code, gpa, variant(s), true);
+    struct bt_page *q = code_page(&s->code, second, variant(s), true);
+    if (p == q || p->page == q->page) return NULL;
+    struct bt_out out = prepare(s, p);
+    bt_translate(&s->bt, &b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
+    *x = (struct cross){gpa, second, code_add_cross(&s->code, &made, p, q), s->code.flushes,
+                        variant(s)};
+    return x->slot;
 }
 
 /* The translated block at v->rip; NULL when the instruction there has to be executed the other way.
@@ -153,16 +218,7 @@ static const struct bt_slot *find_block(struct bt_state *s)
     const struct bt_slot *slot = code_find(&s->code, gpa, variant(s));
     if (likely(slot != NULL)) return slot;
     const struct block *b = block_find(&s->decoded, v, &gpa);
-    if (!b) return NULL;
-    if (code_room(&s->code)) jump_clear_all(s);
-    struct bt_page *p = code_page(&s->code, gpa, variant(s), true);
-    struct bt_out out = {
-        .rw = s->code.rw + s->code.used, .off = s->code.used, .room = BT_BLOCK_CODE_BYTES};
-    struct bt_block made;
-    s->bt.hints = &p->hints;
-    s->bt.stubs = s->code.stubs;
-    u32 bytes = bt_translate(&s->bt, b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
-    return code_add(&s->code, &made, p, bytes);
+    return b ? translate(s, b, gpa) : find_cross(s, gpa);
 }
 
 /* Let the poll page be readable again, and see whether there is a reason not to enter. */
@@ -178,14 +234,46 @@ static bool may_enter(struct bt_state *s)
     return false;
 }
 
+static bool is_cross(const struct bt_slot *slot) { return slot->b.guest_end > PAGE_BYTES; }
+
+/* Code offset of a jump to page offset @off through the jump cache. */
+static u32 far_jump(struct bt_state *s, u16 off)
+{
+    struct bt_out out = {
+        .rw = s->code.rw + s->code.used, .off = s->code.used, .room = BT_BLOCK_CODE_BYTES};
+    u32 at = s->code.used;
+    s->code.used = (u32)align_up(at + bt_translate_jump(&s->bt, off, &out), 16);
+    return at;
+}
+
 /* Direct jump inside a page: from now on without us. */
 static void link_exit(struct bt_state *s, u32 site)
 {
     u64 flushes = s->code.flushes;
     u64 drops = s->code.drops;
     const struct bt_slot *to = find_block(s);
-    if (to && s->code.flushes == flushes && s->code.drops == drops)
-        code_patch_jump(&s->code, site, to->b.code_off + to->b.near_off);
+    if (!to || code_room(&s->code)) return;
+    if (s->code.flushes != flushes || s->code.drops != drops) return;
+    u32 target = to->b.code_off + to->b.near_off;
+    if (is_cross(to)) target = far_jump(s, to->b.guest_off);
+    code_patch_jump(&s->code, site, target);
+}
+
+/* An indirect jump went to an address that is not canonical: the #GP is the jump's own. Take it
+ * back; it is executed again, precisely. */
+static void take_back(struct bt_state *s)
+{
+    struct vcpu *v = s->v;
+    gpa_t gpa;
+    const u64 rip = v->rip;
+    v->rip = v->eng.code_base + (u32)v->eng.exit_site;
+    const struct block *b = block_find(&s->decoded, v, &gpa);
+    switch (b ? b->first->mnemonic : 0) {
+    case ZYDIS_MNEMONIC_RET: v->gpr[RSP] -= 8 + (u16)b->first->imm; break;
+    case ZYDIS_MNEMONIC_CALL: v->gpr[RSP] += 8; break;
+    case ZYDIS_MNEMONIC_JMP: break;
+    default: v->rip = rip; /* a direct jump across the edge: the fetch faults at the target */
+    }
 }
 
 /* Would the translator copy this vector instruction if the guest's registers were in the host's? */
@@ -217,12 +305,19 @@ static enum x_result serve(struct bt_state *s, u32 why)
 {
     struct vcpu *v = s->v;
     switch (why) {
-    case BT_EXIT_LOOKUP: v->rip = v->eng.exit_arg; return X_JUMP;
+    case BT_EXIT_LOOKUP:
+        v->rip = v->eng.exit_arg;
+        if (unlikely(!is_canonical(v, v->rip))) take_back(s);
+        return X_JUMP;
     case BT_EXIT_LINK:
         v->rip = v->eng.code_base + (u32)v->eng.exit_arg;
         link_exit(s, (u32)v->eng.exit_site);
         return X_JUMP;
-    case BT_EXIT_POLL: v->rip = v->eng.code_base + (u32)v->eng.exit_arg; return X_JUMP;
+    case BT_EXIT_POLL:
+        v->rip = v->eng.code_base + (u32)v->eng.exit_arg;
+        atomic_store(&s->armed,
+                     true); /* whoever made it unreadable may have been late: see bt_kick */
+        return X_JUMP;
     default: v->rip = v->eng.code_base + (u32)v->eng.exit_arg; return serve_step(s);
     }
 }
@@ -274,6 +369,8 @@ static enum run_exit bt_run(struct vcpu *v, u64 budget)
     return why;
 }
 
+/* The page may become unreadable only after the vCPU has come and gone and entered again; it then
+ * polls once for nothing. */
 static void bt_kick(struct vcpu *v)
 {
     struct bt_state *s = state_of(v);
@@ -355,6 +452,7 @@ static int bt_init(struct vcpu *v, struct err *e)
         bt_fini(v);
         return rc;
     }
+    for (u32 ac = 0; ac < 2; ac++) s->bt.table[ac] = bt_table_supervisor(s->tables, ac);
     mmu_observe(v, &s->observer);
     v->kick = bt_kick;
     return 0;

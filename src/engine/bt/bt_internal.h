@@ -98,12 +98,18 @@ struct bt;
 u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, struct bt_out *out,
                  struct bt_block *block);
 
+/** bt_translate_jump - emit at @out a jump, through stubs.jump, to offset @off from the page being
+ * executed. Returns the bytes emitted. */
+u32 bt_translate_jump(const struct bt *bt, u16 off, struct bt_out *out);
+
 /* ---- the engine's state ---- */
 struct bt {
     struct vcpu *v;
     const struct bt_hints *hints; /* of the page being translated */
     struct bt_stubs stubs;
     bool has_bmi2, has_avx, has_avx512;
-    bool vec_loaded; /* translate for: guest vector registers are in the host's */
+    bool user, smap, fsgsbase; /* CPL 3; CR4 bits: blocks are dropped when those change */
+    u64 table[2];              /* TB of the supervisor's tables: RFLAGS.AC clear, set */
+    bool vec_loaded;           /* translate for: guest vector registers are in the host's */
 };
 #endif

@@ -12,7 +12,9 @@ enum {
     JUMP_CACHES = 10,
     JUMP_SUPERVISOR = 2 /* the first ones */,
     EXEC_PAGE_BITS = 1 << 15,
-    SLOW_FAULTS_MAX = 8
+    CROSS_SLOTS = 1024,
+    SLOW_SITES = 256,
+    SLOW_FAULTS_MAX = 64
 };
 /* Jump caches: [0] for supervisor code of every address space, the others for user code by TLB
  * context. */
@@ -20,6 +22,18 @@ struct jump_cache {
     struct jump_entry *entry; /* [JUMP_ENTRIES] */
     u64 key;                  /* v->tlb.ctx and VARIANT_VEC */
     u64 used;
+};
+/* Translated instructions that cross a page, by where both parts are. */
+struct cross {
+    gpa_t first, second; /* of the first byte; page of the rest */
+    const struct bt_slot *slot;
+    u64 flushes; /* of the code cache when made */
+    u32 variant;
+};
+/* A site whose faults the tables could not cure. */
+struct slow_site {
+    u64 pc;
+    u32 count;
 };
 struct bt_state {
     struct bt bt; /* what the translator sees */
@@ -34,13 +48,16 @@ struct bt_state {
     u64 space;                           /* address space number last seen */
     bool global_code;                    /* every entry of jump[0] is from a global page */
     u64 exec_pages[EXEC_PAGE_BITS / 64]; /* hashed linear pages that have jump cache entries */
-    u8 fpu_fault[FPU_CLASSES];           /* what the cached blocks assume */
+    struct cross cross[CROSS_SLOTS];
+    /* what the cached blocks assume */
+    u64 cr4;
+    u8 fpu_fault[FPU_CLASSES];
     struct tlb_observer observer;
     struct fault_region region;
     struct fault_stack stack;
     _Atomic bool inside; /* translated code may be running */
     _Atomic bool armed;  /* the poll page is unreadable    */
-    u8 slow_count[256];  /* by hash of the site: faults that the fast path could not resolve */
+    struct slow_site slow[SLOW_SITES];
 };
 static inline struct bt_state *state_of(struct vcpu *v) { return v->engine_state; }
 

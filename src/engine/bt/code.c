@@ -111,6 +111,7 @@ static void drop_blocks(struct bt_code *c, struct bt_page *p)
 {
     for (u32 i = p->first; i; i = c->slot[i].next) {
         u32 at = c->slot[i].b.code_off;
+        c->slot[i].dropped = true;
         c->rw[at] = 0xE9;
         code_patch_jump(c, at + 1, c->stubs.lookup);
     }
@@ -176,7 +177,7 @@ const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa, u32 variant)
 
 bool code_room(struct bt_code *c)
 {
-    if (c->used + BT_BLOCK_CODE_BYTES <= BT_CODE_BYTES && c->slots < BT_BLOCKS &&
+    if (c->used + BT_BLOCK_CODE_BYTES <= BT_CODE_BYTES && c->slots + 1 < BT_BLOCKS &&
         c->marks + BT_BLOCK_INSNS + 1 <= BT_MARKS)
         return false;
     code_drop_all(c);
@@ -197,6 +198,19 @@ const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, stru
     p->first = index;
     p->start[b->guest_off] = index;
     c->used = (u32)align_up(c->used + bytes, 16);
+    return s;
+}
+
+const struct bt_slot *code_add_cross(struct bt_code *c, const struct bt_block *b, struct bt_page *p,
+                                     struct bt_page *second)
+{
+    u16 off = b->guest_off;
+    const struct bt_slot *s = code_add(c, b, p, b->code_bytes);
+    p->start[off] = 0;
+    u32 again = ++c->slots; /* the same code in the other page's chain */
+    c->slot[again] = *s;
+    c->slot[again].next = second->first;
+    second->first = again;
     return s;
 }
 

@@ -31,7 +31,8 @@ struct bt_page {
 };
 struct bt_slot { /* a block in the cache */
     struct bt_block b;
-    u32 next; /* of the same page */
+    u32 next;     /* of the same page */
+    bool dropped; /* its far entry leads to the lookup stub */
     u32 variant;
     gpa_t page_gpa;
 };
@@ -69,6 +70,10 @@ bool code_room(struct bt_code *c);
  * marks. */
 const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, struct bt_page *p,
                                u32 bytes);
+/** code_add_cross - as code_add for the block of one instruction that goes on in page @second:
+ * found by no code_find, dropped with either page. Takes two slots. */
+const struct bt_slot *code_add_cross(struct bt_code *c, const struct bt_block *b, struct bt_page *p,
+                                     struct bt_page *second);
 /** code_at - block whose host code holds executable address @pc, NULL for stubs and strangers. */
 const struct bt_slot *code_at(const struct bt_code *c, u64 pc);
 /** code_mark_of - the guest instruction that host @pc of @s belongs to. */

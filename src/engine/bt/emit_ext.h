@@ -30,6 +30,11 @@ static inline void em_shift(struct emit *e, u8 pp, u8 dst, u8 src, u8 count)
     em_vex(e, (u8)(0x20 | pp), EM_64, (const u8[]){dst, count, src});
     em_vex_modrm(e, 0xF7, dst, src);
 }
+static inline void em_sarx(struct emit *e, u32 w, u8 dst, u8 src, u8 count)
+{
+    em_vex(e, 0x22, w, (const u8[]){dst, count, src});
+    em_vex_modrm(e, 0xF7, dst, src);
+}
 /* dst = the bits of the low half of src that mask names, packed */
 static inline void em_pext32(struct emit *e, u8 dst, u8 src, u8 mask)
 {

@@ -6,6 +6,8 @@
  * its start, or leave translated code and have the interpreter execute the instruction. Runs on the
  * signal stack, synchronously: no C code of ours was interrupted. */
 #define _GNU_SOURCE
+#include <Zydis/Mnemonic.h>
+
 #include "cpu/x86.h"
 #include "engine/bt/bt_state.h"
 
@@ -54,9 +56,10 @@ static bool retranslate(struct fault *f, u8 *hint_bits)
  * pages). */
 static bool slow_site(struct fault *f)
 {
-    u8 *count = &f->s->slow_count[(f->pc ^ f->pc >> 8) % sizeof f->s->slow_count];
-    if (++*count < SLOW_FAULTS_MAX) return leave_step(f);
-    *count = 0;
+    struct slow_site *site = &f->s->slow[(f->pc ^ f->pc >> 8) % SLOW_SITES];
+    if (site->pc != f->pc) *site = (struct slow_site){f->pc, 0};
+    if (++site->count < SLOW_FAULTS_MAX) return leave_step(f);
+    site->pc = 0;
     struct bt_page *p = code_page(&f->s->code, f->slot->page_gpa, f->slot->variant, false);
     return p ? retranslate(f, p->hints.stepped) : leave_step(f);
 }
@@ -74,13 +77,23 @@ static u64 entry_of(const struct vcpu *v, gva_t gva)
     return entries[bits(gva, 47, PAGE_SHIFT)];
 }
 
-/* Fill the table. False when that would not help: the access faults for another reason (LDMXCSR of a
- * reserved bit, say) although the entry it used was right. */
+/* Fill the table. False when that would not help: the access faults for another reason (LDMXCSR of
+ * a reserved bit, say) although the entry it used was right. */
 static bool filled(struct fault *f, gva_t gva, enum access kind)
 {
     struct vcpu *v = f->s->v;
     if (bt_table_fill(f->s->tables, v, gva, kind) != FILL_DONE) return false;
     return entry_of(v, gva) != (u64)f->uc->uc_mcontext.gregs[REG_R11];
+}
+
+/* BT and its like add whole words to the address themselves. */
+static u64 bit_string_offset(const struct fault *f, const struct insn *host)
+{
+    bool bt = host->mnemonic == ZYDIS_MNEMONIC_BT || host->mnemonic == ZYDIS_MNEMONIC_BTS ||
+              host->mnemonic == ZYDIS_MNEMONIC_BTR || host->mnemonic == ZYDIS_MNEMONIC_BTC;
+    if (!bt || host->op[1].kind != OPND_REG) return 0;
+    s64 bit = f->uc->uc_mcontext.gregs[greg_of[host->op[1].reg & 15]];
+    return host->opsize == 8 ? (u64)(bit >> 6) * 8 : (u64)(s64)((s32)bit >> 5) * 4;
 }
 
 /* The access of the host instruction at @pc: address in its base register, T2 the table's entry. */
@@ -89,7 +102,7 @@ static bool access_fault(struct fault *f)
     struct insn host;
     if (isa_decode(&host, (const u8 *)(uintptr_t)f->pc, INSN_BYTES_MAX, ISA_64) <= 0) return false;
     if (host.index != T2 || host.base >= GPRS) return leave_step(f);
-    gva_t gva = (u64)f->uc->uc_mcontext.gregs[greg_of[host.base]];
+    gva_t gva = (u64)f->uc->uc_mcontext.gregs[greg_of[host.base]] + bit_string_offset(f, &host);
     if (f->trap == EXC_GP && host.mem_bytes >= 16 && gva & (host.mem_bytes - 1u))
         return misaligned(f);
     const enum access kind = host.mem_rw & OPND_W ? ACC_WRITE : ACC_READ;

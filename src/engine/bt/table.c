@@ -331,3 +331,8 @@ void bt_tables_destroy(struct bt_tables *t)
     munmap(t->names, max_u64(t->views->pages, 1) * sizeof *t->names);
     free(t);
 }
+
+u64 bt_table_supervisor(const struct bt_tables *t, bool ac)
+{
+    return t->tb[ac ? PRIV_SUPERVISOR_AC : PRIV_SUPERVISOR];
+}

@@ -45,6 +45,9 @@ int bt_tables_create(struct bt_tables **out, struct vcpu *v, const struct bt_vie
                      u32 users, struct err *e) MUST_USE;
 void bt_tables_destroy(struct bt_tables *t);
 
+/** bt_table_supervisor - TB of the supervisor's table, without and with RFLAGS.AC. Constant. */
+u64 bt_table_supervisor(const struct bt_tables *t, bool ac);
+
 enum bt_fill {
     FILL_DONE, /* do the access again */
     FILL_SLOW, /* the interpreter has to do it: MMIO, ROM, traced, watched, or a guest fault */

@@ -40,6 +40,7 @@ struct trans {
     u32 near;
     u16 off;       /* of i in its page */
     u16 block_off; /* of the block's first instruction */
+    bool is_last;  /* no further instruction of the block follows i */
     u32 colds;
     struct cold cold[COLDS_MAX];
 };
@@ -106,4 +107,18 @@ enum tr tr_leave(struct trans *t);
 enum tr tr_call(struct trans *t);
 enum tr tr_ret(struct trans *t);
 enum tr tr_jmp_mem_or_reg(struct trans *t);
+/* trans_system.c */
+enum tr tr_cli(struct trans *t);
+enum tr tr_sti(struct trans *t);
+enum tr tr_cld(struct trans *t);
+enum tr tr_std(struct trans *t);
+enum tr tr_clac(struct trans *t);
+enum tr tr_stac(struct trans *t);
+enum tr tr_pushf(struct trans *t);
+enum tr tr_swapgs(struct trans *t);
+enum tr tr_rdfsbase(struct trans *t);
+enum tr tr_rdgsbase(struct trans *t);
+enum tr tr_mov_from_seg(struct trans *t);
+enum tr tr_mov_from_cr(struct trans *t);
+enum tr tr_bit_string(struct trans *t);
 #endif

@@ -302,12 +302,21 @@ static enum tr with_memory(struct trans *t, struct compute *c)
     return TR_NONE;
 }
 
+/* BT, BTS, BTR, BTC with a register's bit offset into memory */
+static bool is_bit_string(const struct insn *i)
+{
+    bool bt = i->mnemonic == ZYDIS_MNEMONIC_BT || i->mnemonic == ZYDIS_MNEMONIC_BTS ||
+              i->mnemonic == ZYDIS_MNEMONIC_BTR || i->mnemonic == ZYDIS_MNEMONIC_BTC;
+    return bt && i->op[0].kind == OPND_MEM && i->op[1].kind == OPND_REG;
+}
+
 enum tr tr_compute(struct trans *t)
 {
     const struct insn *i = t->i;
     struct compute c = {.how = HOW_NONE};
     if (!tr_may_run(t)) return TR_NONE;
     if (i->mnemonic == ZYDIS_MNEMONIC_LEA && !is_simple_lea(i)) return lea(t);
+    if (is_bit_string(i)) return tr_bit_string(t);
     if (!thunk_plan_make(&c.plan, i) || c.plan.x87 || !host_has(t->bt, &c.plan)) return TR_NONE;
     memcpy(c.bytes, i->bytes, sizeof c.bytes);
     c.homed = c.plan.gpr_used & HOMED;

@@ -107,6 +107,18 @@ static void push_return_address(struct trans *t)
     push_reg(t, TB);
 }
 
+/* Go to the guest address in T1. Should it turn out not to be canonical, bt.c takes this
+ * instruction back. */
+static void jump_indirect(struct trans *t)
+{
+    em_byte(&t->e, 0x65); /* mov dword gs:[exit_site], offset in the page */
+    em_byte(&t->e, 0xC7);
+    em_modrm_mem(&t->e, 0,
+                 (struct em_mem){REG_NONE, REG_NONE, 0, offsetof(struct vcpu, eng.exit_site)});
+    em_u32(&t->e, t->off);
+    tr_jump_stub(t, t->bt->stubs.jump);
+}
+
 /* The target is read before anything changes. */
 static void call_indirect(struct trans *t)
 {
@@ -118,7 +130,7 @@ static void call_indirect(struct trans *t)
     push_return_address(t);
     if (early) em_load_gs(&t->e, T1, SAVE_VALUE);
     else em_mov(&t->e, T1, tr_guest(t, o->reg, T1));
-    tr_jump_stub(t, t->bt->stubs.jump);
+    jump_indirect(t);
 }
 
 enum tr tr_call(struct trans *t)
@@ -139,7 +151,7 @@ enum tr tr_ret(struct trans *t)
     tr_lookup(t, RSP);
     em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_at(RSP));
     move_rsp(t, WORD + (u16)t->i->imm);
-    tr_jump_stub(t, t->bt->stubs.jump);
+    jump_indirect(t);
     return TR_END;
 }
 
@@ -149,6 +161,6 @@ enum tr tr_jmp_mem_or_reg(struct trans *t)
     if (t->i->opsize != WORD || is_checked(t)) return TR_NONE;
     if (o->kind == OPND_MEM) load_operand(t);
     else em_mov(&t->e, T1, tr_guest(t, o->reg, T1));
-    tr_jump_stub(t, t->bt->stubs.jump);
+    jump_indirect(t);
     return TR_END;
 }

@@ -166,12 +166,36 @@ static const struct inline_row {
     insn_exec_fn *exec;
     enum tr (*emit)(struct trans *t);
 } inline_rows[] = {
-    {x_jcc, jcc},          {x_call_rel, tr_call}, {x_ret, tr_ret},
-    {x_jmp_rel, jmp_rel},  {x_call_rm, tr_call},  {x_jmp_rm, tr_jmp_mem_or_reg},
-    {x_push_reg, tr_push}, {x_push_imm, tr_push}, {x_push_mem, tr_push},
-    {x_pop_reg, tr_pop},   {x_pop_mem, tr_pop},   {x_leave, tr_leave},
-    {x_nop, hint},         {x_fence, fence},      {x_jcxz, jcxz},
-    {x_loop, loop},        {x_loope, loope},      {x_loopne, loopne},
+    {x_jcc, jcc},
+    {x_call_rel, tr_call},
+    {x_ret, tr_ret},
+    {x_jmp_rel, jmp_rel},
+    {x_call_rm, tr_call},
+    {x_jmp_rm, tr_jmp_mem_or_reg},
+    {x_push_reg, tr_push},
+    {x_push_imm, tr_push},
+    {x_push_mem, tr_push},
+    {x_pop_reg, tr_pop},
+    {x_pop_mem, tr_pop},
+    {x_leave, tr_leave},
+    {x_nop, hint},
+    {x_fence, fence},
+    {x_jcxz, jcxz},
+    {x_loop, loop},
+    {x_loope, loope},
+    {x_loopne, loopne},
+    {x_cli, tr_cli},
+    {x_sti, tr_sti},
+    {x_cld, tr_cld},
+    {x_std, tr_std},
+    {x_clac, tr_clac},
+    {x_stac, tr_stac},
+    {x_pushf, tr_pushf},
+    {x_swapgs, tr_swapgs},
+    {x_mov_seg_store, tr_mov_from_seg},
+    {x_rdfsbase, tr_rdfsbase},
+    {x_rdgsbase, tr_rdgsbase},
+    {x_mov_cr_read, tr_mov_from_cr},
 };
 
 bool tr_may_run(const struct trans *t)
@@ -192,7 +216,7 @@ static enum tr put_insn(struct trans *t)
     if (is_stepped(t) || i->exec == x_ud || i->row == INSN_UD || i->mode != ISA_64) return TR_NONE;
     if (i->row == INSN_COMPUTE) return tr_compute(t);
     for (u32 k = 0; k < ARRAY_LEN(inline_rows); k++)
-        if (inline_rows[k].exec == i->exec) return inline_rows[k].emit(t);
+        if (inline_rows[k].exec == insn_row_exec(i->row)) return inline_rows[k].emit(t);
     return TR_NONE;
 }
 
@@ -229,6 +253,7 @@ static bool put_insns(struct trans *t, const struct block *b, struct bt_out *out
         t->off = block->guest_end;
         out->mark[block->marks] = (struct bt_mark){(u16)(k ? t->e.n : 0), t->off};
         block->marks++;
+        t->is_last = k + 1 == b->count || block->marks == BT_BLOCK_INSNS;
         enum tr r = put_insn(t);
         block->guest_end = next_off(t);
         if (r == TR_NONE) put_step(t, t->off);
@@ -249,5 +274,13 @@ u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, stru
     if (!put_insns(&t, b, out, block)) tr_branch(&t, EM_JMP, block->guest_end);
     for (u32 k = 0; k < t.colds; k++) put_cold(&t, &t.cold[k]);
     block->code_bytes = t.e.n;
+    return t.e.n;
+}
+
+u32 bt_translate_jump(const struct bt *bt, u16 off, struct bt_out *out)
+{
+    struct trans t = {.bt = bt, .code_off = out->off};
+    t.e = (struct emit){.at = out->rw, .room = out->room};
+    put_far_jump(&t, off);
     return t.e.n;
 }
