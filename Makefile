@@ -177,7 +177,7 @@ install: all
 
 # Removes only what a build made: B might name any folder.
 clean:
-	@for d in $(B) $(B)-asan $(B)-ubsan $(B)-cov; do \
+	@for d in $(B) $(B)-asan $(B)-ubsan $(B)-cov $(B)-sanitized; do \
 		[ ! -e $$d/flags ] || { echo "  RM    $$d"; rm -rf $$d; }; done
 
 help:
