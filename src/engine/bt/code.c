@@ -111,7 +111,8 @@ static void drop_blocks(struct bt_code *c, struct bt_page *p)
 {
     for (u32 i = p->first; i; i = c->slot[i].next) {
         u32 at = c->slot[i].b.code_off;
-        c->slot[i].dropped = true;
+        for (u32 k = i - 1; k <= i + 1 && k <= c->slots; k++) /* code_add_cross makes two of one */
+            c->slot[k].dropped |= k == i || (k && c->slot[k].b.code_off == at);
         c->rw[at] = 0xE9;
         code_patch_jump(c, at + 1, c->stubs.lookup);
     }
