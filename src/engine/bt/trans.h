@@ -71,6 +71,8 @@ void tr_cold(struct trans *t, enum cold_kind kind, u32 site, s64 arg);
 void tr_jump_stub(struct trans *t, u32 stub);
 /** tr_code_address - @dst = linear address of page offset @off (any distance). */
 void tr_code_address(struct trans *t, u8 dst, s64 off);
+/** tr_poll - stop here when kicked. */
+void tr_poll(struct trans *t);
 /** tr_branch - when @cc (EM_JMP: always) go to page offset @target, in this page or not. */
 void tr_branch(struct trans *t, int cc, s64 target);
 /** tr_may_run - false when instructions of i->fpu fault now, or need vector registers that are not
@@ -107,6 +109,10 @@ enum tr tr_leave(struct trans *t);
 enum tr tr_call(struct trans *t);
 enum tr tr_ret(struct trans *t);
 enum tr tr_jmp_mem_or_reg(struct trans *t);
+/* trans_string.c */
+enum tr tr_movs(struct trans *t);
+enum tr tr_stos(struct trans *t);
+enum tr tr_lods(struct trans *t);
 /* trans_system.c */
 enum tr tr_cli(struct trans *t);
 enum tr tr_sti(struct trans *t);

@@ -184,6 +184,9 @@ static const struct inline_row {
     {x_loop, loop},
     {x_loope, loope},
     {x_loopne, loopne},
+    {x_movs, tr_movs},
+    {x_stos, tr_stos},
+    {x_lods, tr_lods},
     {x_cli, tr_cli},
     {x_sti, tr_sti},
     {x_cld, tr_cld},
@@ -224,19 +227,24 @@ static enum tr put_insn(struct trans *t)
  * ----------------------------------------------------------------------------------- */
 
 enum {
-    INSN_CODE_MAX = 256, /* hot and cold code of one instruction */
+    INSN_CODE_MAX = 384, /* hot and cold code of one instruction */
     COLD_CODE_MAX = 64,
 };
+
+void tr_poll(struct trans *t)
+{
+    em_rex(&t->e, EM_32, T2, REG_NONE, REG_NONE); /* mov T2d, [rip + poll] */
+    em_byte(&t->e, EM_MOV_LOAD);
+    em_byte(&t->e, (T2 & 7u) << 3 | 5);
+    em_u32(&t->e, t->bt->stubs.poll - (t->code_off + t->e.n + 4));
+}
 
 static void put_entries(struct trans *t)
 {
     em_lea_disp(&t->e, T2, T1, -(s32)t->block_off);
     em_store_gs(&t->e, offsetof(struct vcpu, eng.code_base), T2);
     t->near = t->e.n;
-    em_rex(&t->e, EM_32, T2, REG_NONE, REG_NONE); /* mov T2d, [rip + poll] */
-    em_byte(&t->e, EM_MOV_LOAD);
-    em_byte(&t->e, (T2 & 7u) << 3 | 5);
-    em_u32(&t->e, t->bt->stubs.poll - (t->code_off + t->e.n + 4));
+    tr_poll(t);
 }
 
 static bool has_room(const struct trans *t)

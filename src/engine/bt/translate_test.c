@@ -21,7 +21,7 @@
 #include "engine/bt/bt_state.h"
 #include "engine/common/native.h"
 
-enum { PAGES = 12, CODE_BYTES = 64 << 10, BLOCK_MAX = 16, GUEST_BYTES = 512 };
+enum { PAGES = 12, CODE_BYTES = 64 << 10, BLOCK_MAX = 24, GUEST_BYTES = 1024 };
 #define ARENA 0x10000000ull
 #define ARENA_BYTES ((u64)PAGES * PAGE_BYTES)
 #define CODE_GVA 0x20003000ull
@@ -65,8 +65,13 @@ static u32 below(u32 n) { return (u32)((rnd() >> 33) % n); }
 /* ---- w's memory --------------------------------------------------------------------------------
  */
 
+static u8 *host_at(gva_t gva)
+{
+    return T.host_all + place[(gva - ARENA) >> PAGE_SHIFT] * PAGE_BYTES + (gva & (PAGE_BYTES - 1));
+}
 static int check(struct vcpu *v, gva_t gva, u32 bytes, bool write)
 {
+    if (gva + bytes < gva) return vcpu_raise_pf(v, gva, write ? PF_W : 0);
     for (u64 a = gva; a < gva + bytes; a = (a & PAGE_MASK) + PAGE_BYTES) {
         u64 page = (a - ARENA) >> PAGE_SHIFT;
         u8 p = a >= ARENA && page < PAGES ? prot[page] : P_NONE;
@@ -101,6 +106,23 @@ static int op_probe(struct vcpu *v, gva_t gva, u32 bytes, enum access kind, bool
     (void)sys;
     return check(v, gva, bytes, kind == ACC_WRITE);
 }
+static int host_read(struct vcpu *v, gva_t gva, void *buf, u32 bytes, bool sys)
+{
+    (void)sys;
+    if (check(v, gva, bytes, false)) return X_FAULT;
+    for (u32 n = 0; n < bytes; n++) ((u8 *)buf)[n] = *host_at(gva + n);
+    return 0;
+}
+static int host_write(struct vcpu *v, gva_t gva, const void *buf, u32 bytes, bool sys)
+{
+    (void)sys;
+    if (check(v, gva, bytes, true)) return X_FAULT;
+    for (u32 n = 0; n < bytes; n++) *host_at(gva + n) = ((const u8 *)buf)[n];
+    return 0;
+}
+/* the interpreter on v's own memory */
+static const struct vcpu_mmu_ops host_ops = {
+    .read = host_read, .write = host_write, .probe = op_probe};
 static const struct vcpu_mmu_ops ops = {
     .read = op_read, .write = op_write, .map = op_map, .unmap = op_unmap, .probe = op_probe};
 
@@ -165,7 +187,7 @@ static struct vcpu *make_vcpu(const struct cpu_model *model)
     v->seg[CS].attr |= SEG_CODE | SEG_L;
     v->seg[FS].base = 0x1230;
     v->seg[GS].base = 0x7FF9;
-    v->mmu = &ops;
+    v->mmu = &ops; /* T.v gets host_ops */
     v->model = model;
     return v;
 }
@@ -203,6 +225,7 @@ static void set_up(void)
     assert_int_equal(cpu_model_init(&model, "max", &cfg, &e), 0);
     T.v = make_vcpu(&model);
     T.w = make_vcpu(&model);
+    T.v->mmu = &host_ops;
     make_memory();
     assert_int_equal(native_init(T.w, &e), 0);
     assert_int_equal(fault_stack_enter(&stack, &e), 0);
@@ -377,6 +400,19 @@ static u32 gen_flow(u8 *b)
     return n;
 }
 
+/* MOVS, STOS, LODS, and a few of the others, with and without REP; 32-bit addresses, segments */
+static u32 gen_string(u8 *b)
+{
+    static const u8 op[] = {0xA4, 0xA5, 0xAA, 0xAB, 0xAC, 0xAD, 0xA4, 0xA5, 0xAA, 0xAB, 0xA6, 0xAF};
+    u32 n = 0;
+    if (!below(16)) b[n++] = (u8[]){0x67, 0x64, 0x2E}[below(3)];
+    if (!below(4)) b[n++] = 0x66;
+    if (below(4)) b[n++] = below(8) ? 0xF3 : 0xF2;
+    if (below(2)) b[n++] = 0x48;
+    b[n++] = op[below(ARRAY_LEN(op))];
+    return n;
+}
+
 static bool is_wanted(const struct insn *i)
 {
     if (i->row == INSN_UD) return false;
@@ -385,6 +421,7 @@ static bool is_wanted(const struct insn *i)
         return i->mnemonic != ZYDIS_MNEMONIC_RDRAND && i->mnemonic != ZYDIS_MNEMONIC_RDSEED;
     case C_BRANCH:
     case C_STACK:
+    case C_STRING:
     case C_HINT: return i->mnemonic != ZYDIS_MNEMONIC_ENTER;
     case C_FLAGS: return i->mnemonic == ZYDIS_MNEMONIC_PUSHFQ;
     default: return false;
@@ -431,17 +468,30 @@ static void aim(struct insn *i)
     if (z.raw.disp.size >= 32) memcpy(i->bytes + z.raw.disp.offset, &val, z.raw.disp.size / 8);
 }
 
+static void aim_string(void)
+{
+    u64 mask = below(4) ? ~7ull : ~0ull;
+    if (below(8)) add_mov(RCX, below(4) ? below(100) : below(3000));
+    if (below(16)) add_mov(RSI, rnd_target(8) & mask);
+    if (below(16))
+        add_mov(RDI, below(4) ? rnd_target(8) & mask : (T.v->gpr[RSI] + below(32)) & mask);
+}
+
 static void add_random(void)
 {
     u8 b[32] = {0};
     struct insn i;
-    u32 kind = below(8), n = kind < 4 ? gen_common(b) : kind < 7 ? gen_compute(b) : gen_flow(b);
+    u32 kind = below(16), n = kind < 8    ? gen_common(b)
+                              : kind < 13 ? gen_compute(b)
+                              : kind < 15 ? gen_flow(b)
+                                          : gen_string(b);
     if (isa_decode(&i, b, n, ISA_64) <= 0 || !is_wanted(&i)) return;
-    if (T.b.count + 4 > BLOCK_MAX) return;
+    if (T.b.count + 6 > BLOCK_MAX) return;
     if (insn_rows[i.row].class == C_STACK || insn_rows[i.row].class == C_BRANCH)
         if (below(4))
             add_mov(i.mnemonic == ZYDIS_MNEMONIC_LEAVE ? RBP : RSP,
                     rnd_target(8) & (below(4) ? ~7ull : ~0ull));
+    if (insn_rows[i.row].class == C_STRING) aim_string();
     aim(&i);
     add_insn(i.bytes, i.len);
 }
@@ -477,7 +527,7 @@ static void random_state(void)
     struct vcpu *v = T.v, *w = T.w;
     for (u32 n = 0; n < GPRS; n++) v->gpr[n] = rnd_value();
     v->gpr[RSP] = rnd_target(8) & ~7ull;
-    v->rflags = (rnd() & RFLAGS_ARITH) | 0x202;
+    v->rflags = (rnd() & RFLAGS_ARITH) | 0x202 | (below(16) ? 0 : RFLAGS_DF);
     v->fx = (struct fxsave){
         .fcw = 0x37F, .mxcsr = below(8) ? 0x1F80 : (u32)rnd() & 0xFFFF, .mxcsr_mask = 0xFFFF};
     for (u32 n = 0; n < 32; n++)
@@ -549,6 +599,14 @@ static u32 run_translated(void)
     return why;
 }
 
+/* Translated code may have stopped in the middle of a repetition: both go on to its end. */
+static void finish_string(struct insn *i)
+{
+    while (i->exec(T.v, i) == X_AGAIN) {
+    }
+    while (i->exec(T.w, i) == X_AGAIN) {
+    }
+}
 /* As far as the translated code came: before the instruction it could not do, or to the end or the
  * first jump. NULL: an instruction faulted on the way. Else the instruction to come, or the last.
  */
@@ -558,8 +616,13 @@ static const struct insn *run_interpreted(u32 why)
     struct insn *i = T.insn;
     for (u32 k = 0; k < T.b.count; k++) {
         i = &T.insn[k];
-        if (why == BT_EXIT_STEP && w->rip == T.v->rip) return i;
-        enum x_result r = i->exec(w, i);
+        if (why == BT_EXIT_STEP && w->rip == T.v->rip) {
+            if (insn_rows[i->row].class == C_STRING) finish_string(i);
+            return i;
+        }
+        enum x_result r;
+        while ((r = i->exec(w, i)) == X_AGAIN) {
+        }
         if (r == X_FAULT) return NULL;
         if (r != X_NEXT) break;
         w->rip = vcpu_next_rip(w, i);
