@@ -260,8 +260,8 @@ static void link_exit(struct bt_state *s, u32 site)
 }
 
 /* An indirect jump went to an address that is not canonical: the #GP is the jump's own. Take it
- * back; it is executed again, precisely. */
-static void take_back(struct bt_state *s)
+ * back and have it executed precisely. */
+static enum x_result take_back(struct bt_state *s)
 {
     struct vcpu *v = s->v;
     gpa_t gpa;
@@ -274,6 +274,7 @@ static void take_back(struct bt_state *s)
     case ZYDIS_MNEMONIC_JMP: break;
     default: v->rip = rip; /* a direct jump across the edge: the fetch faults at the target */
     }
+    return block_run_first(&s->decoded, v);
 }
 
 /* Would the translator copy this vector instruction if the guest's registers were in the host's? */
@@ -307,8 +308,7 @@ static enum x_result serve(struct bt_state *s, u32 why)
     switch (why) {
     case BT_EXIT_LOOKUP:
         v->rip = v->eng.exit_arg;
-        if (unlikely(!is_canonical(v, v->rip))) take_back(s);
-        return X_JUMP;
+        return likely(is_canonical(v, v->rip)) ? X_JUMP : take_back(s);
     case BT_EXIT_LINK:
         v->rip = v->eng.code_base + (u32)v->eng.exit_arg;
         link_exit(s, (u32)v->eng.exit_site);
