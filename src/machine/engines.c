@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/bt/bt.h"
 #include "engine/interp/interp.h"
 #include "engine/kvm/kvm.h"
 #include "machine/machine.h"
