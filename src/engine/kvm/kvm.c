@@ -201,6 +201,7 @@ static int give_state(struct kvm_cpu *k, struct vcpu *v)
 static int take_state(struct kvm_cpu *k, struct vcpu *v)
 {
     int rc = kvm_state_store(k, v, &k->why);
+    kvm_tsc_store(k, v);
     if (rc < 0 || k->unfinished.kind == EV_NONE) return rc;
     mmu_enter_guest(v);
     exc_deliver(v, &k->unfinished);

@@ -46,6 +46,7 @@ struct kvm_vm {
     u32 running;    /* vCPUs inside run()                                               */
     bool tsc_based; /* tsc_base is known                                                */
     bool tsc_fixed; /* this KVM takes no TSC offset: tsc_base is what guests have to take */
+    u64 tsc_seen;   /* no guest has read more, less its own offset                      */
     u64 tsc_base;   /* KVM's offset of a guest whose tsc_offset is 0                    */
 };
 
@@ -53,15 +54,16 @@ struct kvm_cpu {
     struct kvm_vm *vm;
     int fd;
     struct kvm_run *run;
-    void *xsave;             /* xsave_bytes, page-aligned                                 */
-    _Atomic bool entered;    /* between the last look at attention and KVM_RUN's return   */
-    _Atomic pid_t tid;       /* of the thread inside run()                                */
-    bool io_open;            /* an instruction waits for KVM_RUN to take its I/O's result */
-    bool interruptible;      /* an external interrupt would be taken now                  */
-    bool stepping;           /* single-step is on                                         */
-    u64 pc;                  /* while stepping: linear address of the next instruction    */
-    bool cr8_stale;          /* the local APIC's TPR may differ from run->cr8             */
-    u64 tsc_offset;          /* v->tsc_offset KVM has now                                 */
+    void *xsave;          /* xsave_bytes, page-aligned                                 */
+    _Atomic bool entered; /* between the last look at attention and KVM_RUN's return   */
+    _Atomic pid_t tid;    /* of the thread inside run()                                */
+    bool io_open;         /* an instruction waits for KVM_RUN to take its I/O's result */
+    bool interruptible;   /* an external interrupt would be taken now                  */
+    bool stepping;        /* single-step is on                                         */
+    u64 pc;               /* while stepping: linear address of the next instruction    */
+    bool cr8_stale;       /* the local APIC's TPR may differ from run->cr8             */
+    bool tsc_given;       /* this processor has had a TSC offset, from the next two     */
+    u64 tsc_offset, tsc_base;
     struct event unfinished; /* an event whose delivery KVM had begun                   */
     struct err why;          /* of RUN_FAILED */
 };
@@ -111,6 +113,8 @@ bool kvm_msr_owned(const struct kvm_vm *vm, u32 addr);
 int kvm_tsc_init(struct kvm_cpu *k, const struct vcpu *v, struct err *e) MUST_USE;
 /** kvm_tsc_load - make RDTSC in the guest agree with tsc_now(v). */
 int kvm_tsc_load(struct kvm_cpu *k, struct vcpu *v, struct err *e) MUST_USE;
+/** kvm_tsc_store - @v left KVM: note how far its counter had come. */
+void kvm_tsc_store(struct kvm_cpu *k, const struct vcpu *v);
 /** kvm_tsc_khz - the frequency nearest to @wanted this host can give guests. */
 u64 kvm_tsc_khz(u64 wanted);
 

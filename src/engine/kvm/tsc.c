@@ -23,6 +23,8 @@ static int set_offset(const struct kvm_cpu *k, u64 offset, struct err *e)
     return rc < 0 ? rc : 0;
 }
 
+static s64 max_s64(s64 a, s64 b) { return a > b ? a : b; }
+
 /* How far KVM's counter is ahead of where it should be, as far as reading both one after the other
  * can tell. */
 static int measure(const struct kvm_cpu *k, const struct vcpu *v, s64 *ahead, struct err *e)
@@ -42,22 +44,34 @@ static int measure(const struct kvm_cpu *k, const struct vcpu *v, s64 *ahead, st
     return 0;
 }
 
+void kvm_tsc_store(struct kvm_cpu *k, const struct vcpu *v)
+{
+    struct err e;
+    s64 ahead;
+    if (measure(k, v, &ahead, &e) < 0) return;
+    u64 ticks = tsc_now(v) + (u64)max_s64(ahead, 0) - v->tsc_offset;
+    pthread_mutex_lock(&k->vm->lock);
+    k->vm->tsc_seen = max_u64(k->vm->tsc_seen, ticks);
+    pthread_mutex_unlock(&k->vm->lock);
+}
+
 /* More than a millisecond off. */
 static bool is_off(s64 ahead, const struct vcpu *v)
 {
     return ahead > (s64)v->tsc_khz || ahead < -(s64)v->tsc_khz;
 }
 
-/* Give the processor the VM's base. */
+/* Give the processor the VM's base and the guest's offset. */
 static int apply(struct kvm_cpu *k, struct vcpu *v, struct err *e)
 {
-    if (!k->vm->tsc_fixed) {
-        k->tsc_offset = v->tsc_offset;
-        return set_offset(k, k->vm->tsc_base + v->tsc_offset, e);
-    }
-    if (v->tsc_offset != k->vm->tsc_base) tsc_set_offset(v, k->vm->tsc_base);
+    const struct kvm_vm *vm = k->vm;
+    if (k->tsc_given && k->tsc_base == vm->tsc_base && k->tsc_offset == v->tsc_offset) return 0;
+    if (vm->tsc_fixed && v->tsc_offset != vm->tsc_base) tsc_set_offset(v, vm->tsc_base);
+    int rc = vm->tsc_fixed ? 0 : set_offset(k, vm->tsc_base + v->tsc_offset, e);
+    k->tsc_given = rc == 0;
     k->tsc_offset = v->tsc_offset;
-    return 0;
+    k->tsc_base = vm->tsc_base;
+    return rc;
 }
 
 /* Nobody is looking: find the base that makes the counter right. */
@@ -65,11 +79,14 @@ static int rebase(struct kvm_cpu *k, struct vcpu *v, s64 ahead, struct err *e)
 {
     struct kvm_vm *vm = k->vm;
     if (!vm->tsc_fixed) {
+        s64 unseen = (s64)(tsc_now(v) + (u64)ahead - v->tsc_offset - vm->tsc_seen);
+        if (ahead > unseen)
+            ahead = max_s64(unseen, 0); /* never back behind what a guest has read */
         vm->tsc_base -= (u64)ahead;
         int rc = apply(k, v, e);
         if (rc == 0) rc = measure(k, v, &ahead, e);
-        if (rc < 0 || !is_off(ahead, v)) return rc;
-        vm->tsc_fixed = true;
+        if (rc < 0 || !is_off(ahead, v) || vm->tsc_based) return rc;
+        vm->tsc_fixed = true; /* the very first offset had no effect */
     }
     vm->tsc_base = v->tsc_offset + (u64)ahead;
     return apply(k, v, e);
@@ -80,7 +97,7 @@ int kvm_tsc_load(struct kvm_cpu *k, struct vcpu *v, struct err *e)
     struct kvm_vm *vm = k->vm;
     s64 ahead = 0;
     pthread_mutex_lock(&vm->lock);
-    int rc = vm->tsc_based && k->tsc_offset == v->tsc_offset ? 0 : apply(k, v, e);
+    int rc = apply(k, v, e);
     if (rc == 0 && (!vm->tsc_based || vm->running <= 1)) {
         rc = measure(k, v, &ahead, e);
         if (rc == 0 && is_off(ahead, v)) rc = rebase(k, v, ahead, e);
