@@ -58,6 +58,7 @@ static void jump_clear_all(struct bt_state *s)
 {
     for (u32 i = 0; i < JUMP_CACHES; i++) jump_clear(&s->jump[i]);
     memset(s->exec_pages, 0, sizeof s->exec_pages);
+    memset(s->exec_regions, 0, sizeof s->exec_regions);
     s->global_code = true;
 }
 
@@ -80,22 +81,55 @@ static struct jump_cache *jump_current(struct bt_state *s)
 
 static u32 jump_index(u64 address) { return (u32)((address >> 12 & 7) << 10 | (address & 0x3FF)); }
 static u64 exec_page_hash(u64 address) { return (address >> PAGE_SHIFT) % EXEC_PAGE_BITS; }
+/* Large pages may be up to 1 GiB; what lies in one is dropped with all of it. */
+static u64 exec_region_hash(u64 address) { return (address >> REGION_SHIFT) % EXEC_REGION_BITS; }
+static bool is_set(const u64 *map, u64 bit) { return map[bit / 64] >> (bit % 64) & 1; }
+
+/* The first code of a page enters a jump cache: what its mapping means for invalidations. */
+static void note_exec_page(struct bt_state *s, u64 rip)
+{
+    struct walk w;
+    u64 h = exec_page_hash(rip);
+    s->exec_pages[h / 64] |= BIT(h % 64);
+    if (mmu_walk(s->v, rip, ACC_EXEC, WALK_PEEK, &w)) return;
+    if (s->v->cpl != 3 && !w.global) s->global_code = false;
+    if (w.page_shift == PAGE_SHIFT) return;
+    h = exec_region_hash(rip);
+    s->exec_regions[h / 64] |= BIT(h % 64);
+}
 
 /* Remember where the code at linear @rip is. */
 static void jump_add(struct bt_state *s, u64 rip, const u8 *code)
 {
     struct jump_cache *j = jump_current(s);
-    struct walk w;
-    u64 h = exec_page_hash(rip);
-    if (s->v->cpl != 3 && s->global_code && !(s->exec_pages[h / 64] >> (h % 64) & 1))
-        s->global_code = !mmu_walk(s->v, rip, ACC_EXEC, WALK_PEEK, &w) && w.global;
-    s->exec_pages[h / 64] |= BIT(h % 64);
+    struct jump_entry *e = &j->entry[jump_index(rip)];
+    if (e->minus_address == 0 - rip && e->code == code) return;
+    *e = (struct jump_entry){0 - rip, code};
+    j->used = ++s->jump_uses;
+    if (!is_set(s->exec_pages, exec_page_hash(rip))) note_exec_page(s, rip);
     if ((rip & ~PAGE_MASK) + INSN_BYTES_MAX > PAGE_BYTES) { /* may go on in the next page */
         u64 next = exec_page_hash(rip + PAGE_BYTES);
         s->exec_pages[next / 64] |= BIT(next % 64);
     }
-    j->entry[jump_index(rip)] = (struct jump_entry){0 - rip, code};
-    j->used = ++s->jump_uses;
+}
+
+/* Forget the entries of the page at @gva, and those before it whose instruction goes on there. */
+static void jump_drop_page(struct bt_state *s, gva_t gva)
+{
+    const u64 page = gva >> PAGE_SHIFT;
+    for (u32 i = 0; i < JUMP_CACHES; i++) {
+        struct jump_cache *j = &s->jump[i];
+        if (!j->used) continue;
+        for (u32 back = 0; back < 2; back++) {
+            struct jump_entry *e = &j->entry[jump_index((page - back) << PAGE_SHIFT)];
+            for (u32 k = 0; k < JUMP_GROUP; k++, e++) {
+                u64 address = 0 - e->minus_address;
+                bool inside = address >> PAGE_SHIFT == page;
+                bool before = (address + INSN_BYTES_MAX - 1) >> PAGE_SHIFT == page;
+                if (inside || before) e->minus_address = 0 - NOWHERE;
+            }
+        }
+    }
 }
 
 /* ---- what the MMU tells -----------------------------------------------------------------------
@@ -104,9 +138,9 @@ static void jump_add(struct bt_state *s, u64 rip, const u8 *code)
 static void on_page(void *ctx, gva_t gva, u32 asn)
 {
     struct bt_state *s = ctx;
-    u64 h = exec_page_hash(gva);
     (void)asn;
-    if (s->exec_pages[h / 64] >> (h % 64) & 1) jump_clear_all(s);
+    if (is_set(s->exec_regions, exec_region_hash(gva))) jump_clear_all(s);
+    else if (is_set(s->exec_pages, exec_page_hash(gva))) jump_drop_page(s, gva);
 }
 static void on_space(void *ctx, u32 asn)
 {
@@ -134,7 +168,7 @@ static void on_ctx(void *ctx)
 #define CR4_ASSUMED (CR4_SMAP | CR4_FSGSBASE)
 
 /* Blocks assume which instruction classes may run, and some bits of CR4. */
-static void check_assumptions(struct bt_state *s)
+void bt_check_assumptions(struct bt_state *s)
 {
     struct vcpu *v = s->v;
     if (likely(!memcmp(s->fpu_fault, v->fpu_fault, sizeof s->fpu_fault) &&
@@ -148,7 +182,7 @@ static void check_assumptions(struct bt_state *s)
     jump_clear_all(s);
 }
 
-static u32 variant(const struct bt_state *s)
+u32 bt_variant_of(const struct bt_state *s)
 {
     return (s->v->cpl == 3 ? VARIANT_USER : 0) | (s->bt.vec_loaded ? VARIANT_VEC : 0);
 }
@@ -167,7 +201,7 @@ static const struct bt_slot *translate(struct bt_state *s, const struct block *b
 {
     struct bt_block made;
     if (code_room(&s->code)) jump_clear_all(s);
-    struct bt_page *p = code_page(&s->code, gpa, variant(s), true);
+    struct bt_page *p = code_page(&s->code, gpa, bt_variant_of(s), true);
     struct bt_out out = prepare(s, p);
     u32 bytes = bt_translate(&s->bt, b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
     return code_add(&s->code, &made, p, bytes);
@@ -184,7 +218,7 @@ static const struct bt_slot *find_cross(struct bt_state *s, gpa_t gpa)
     if (first >= INSN_BYTES_MAX || mmu_fetch_page(v, v->rip + first, &page, &second) || !page)
         return NULL;
     struct cross *x = &s->cross[(gpa ^ gpa >> PAGE_SHIFT ^ second >> PAGE_SHIFT) % CROSS_SLOTS];
-    if (x->slot && x->first == gpa && x->second == second && x->variant == variant(s) &&
+    if (x->slot && x->first == gpa && x->second == second && x->variant == bt_variant_of(s) &&
         x->flushes == s->code.flushes && !x->slot->dropped)
         return x->slot;
     const struct insn *i = cache_crosser(&s->decoded, v, v->rip);
@@ -196,26 +230,26 @@ static const struct bt_slot *find_cross(struct bt_state *s, gpa_t gpa)
     const struct block b = {.first = i, .count = 1, .bytes = i->len, .mode = ISA_64};
     struct bt_block made;
     if (code_room(&s->code)) jump_clear_all(s);
-    struct bt_page *p = code_page(&s->code, gpa, variant(s), true);
-    struct bt_page *q = code_page(&s->code, second, variant(s), true);
+    struct bt_page *p = code_page(&s->code, gpa, bt_variant_of(s), true);
+    struct bt_page *q = code_page(&s->code, second, bt_variant_of(s), true);
     if (p == q || p->page == q->page) return NULL;
     struct bt_out out = prepare(s, p);
     bt_translate(&s->bt, &b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
     *x = (struct cross){gpa, second, code_add_cross(&s->code, &made, p, q), s->code.flushes,
-                        variant(s)};
+                        bt_variant_of(s)};
     return x->slot;
 }
 
 /* The translated block at v->rip; NULL when the instruction there has to be executed the other way.
  */
-static const struct bt_slot *find_block(struct bt_state *s)
+const struct bt_slot *bt_find_block(struct bt_state *s)
 {
     struct vcpu *v = s->v;
     hva_t page;
     gpa_t gpa;
     if (!is_canonical(v, v->rip) || mmu_fetch_page(v, v->rip, &page, &gpa) || !page) return NULL;
     gpa += v->rip & ~PAGE_MASK;
-    const struct bt_slot *slot = code_find(&s->code, gpa, variant(s));
+    const struct bt_slot *slot = code_find(&s->code, gpa, bt_variant_of(s));
     if (likely(slot != NULL)) return slot;
     const struct block *b = block_find(&s->decoded, v, &gpa);
     return b ? translate(s, b, gpa) : find_cross(s, gpa);
@@ -251,7 +285,7 @@ static void link_exit(struct bt_state *s, u32 site)
 {
     u64 flushes = s->code.flushes;
     u64 drops = s->code.drops;
-    const struct bt_slot *to = find_block(s);
+    const struct bt_slot *to = bt_find_block(s);
     if (!to || code_room(&s->code)) return;
     if (s->code.flushes != flushes || s->code.drops != drops) return;
     u32 target = to->b.code_off + to->b.near_off;
@@ -287,7 +321,7 @@ static bool wants_vectors(const struct bt_state *s, const struct insn *i)
 /* Execute one instruction from its decoded form. Vector state is in *v; whether the code after it
  * starts with it in the host's registers is a guess: user code goes on as it was, the supervisor
  * starts without. */
-static enum x_result serve_step(struct bt_state *s)
+enum x_result bt_serve_step(struct bt_state *s)
 {
     struct vcpu *v = s->v;
     gpa_t gpa;
@@ -318,12 +352,12 @@ static enum x_result serve(struct bt_state *s, u32 why)
         atomic_store(&s->armed,
                      true); /* whoever made it unreadable may have been late: see bt_kick */
         return X_JUMP;
-    default: v->rip = v->eng.code_base + (u32)v->eng.exit_arg; return serve_step(s);
+    default: v->rip = v->eng.code_base + (u32)v->eng.exit_arg; return bt_serve_step(s);
     }
 }
 
 /* Misalignment traps in the guest: translated code uses AC for itself. */
-static bool alignment_checked(const struct vcpu *v)
+bool bt_alignment_checked(const struct vcpu *v)
 {
     return v->cpl == 3 && v->rflags & RFLAGS_AC && v->cr0 & CR0_AM;
 }
@@ -331,9 +365,9 @@ static bool alignment_checked(const struct vcpu *v)
 static enum x_result run(struct vcpu *v)
 {
     struct bt_state *s = state_of(v);
-    if (v->mode != ISA_64 || alignment_checked(v)) return block_run(&s->decoded, v);
-    check_assumptions(s);
-    const struct bt_slot *slot = find_block(s);
+    if (v->mode != ISA_64 || bt_alignment_checked(v)) return block_run(&s->decoded, v);
+    bt_check_assumptions(s);
+    const struct bt_slot *slot = bt_find_block(s);
     if (unlikely(!slot)) return block_run_first(&s->decoded, v);
     jump_add(s, v->rip, code_far(&s->code, slot));
     if (!may_enter(s)) return X_JUMP;

@@ -12,10 +12,14 @@ enum {
     JUMP_CACHES = 10,
     JUMP_SUPERVISOR = 2 /* the first ones */,
     EXEC_PAGE_BITS = 1 << 15,
+    EXEC_REGION_BITS = 1 << 12,
+    REGION_SHIFT = 30,
+    JUMP_GROUP = 1 << 10, /* entries of pages with the same low three bits */
     CROSS_SLOTS = 1024,
     SLOW_SITES = 256,
     SLOW_FAULTS_MAX = 64
 };
+#define NOWHERE 0x8000000000000001ull /* not canonical: no jump cache entry's address */
 /* Jump caches: [0] for supervisor code of every address space, the others for user code by TLB
  * context. */
 struct jump_cache {
@@ -48,6 +52,8 @@ struct bt_state {
     u64 space;                           /* address space number last seen */
     bool global_code;                    /* every entry of jump[0] is from a global page */
     u64 exec_pages[EXEC_PAGE_BITS / 64]; /* hashed linear pages that have jump cache entries */
+    u64 exec_regions[EXEC_REGION_BITS /
+                     64]; /* hashed 1 GiB regions that have them in large pages */
     struct cross cross[CROSS_SLOTS];
     /* what the cached blocks assume */
     u64 cr4;
@@ -58,9 +64,16 @@ struct bt_state {
     _Atomic bool inside; /* translated code may be running */
     _Atomic bool armed;  /* the poll page is unreadable    */
     struct slow_site slow[SLOW_SITES];
+    struct lockstep *lockstep; /* of the engine lockstep, else NULL */
 };
 static inline struct bt_state *state_of(struct vcpu *v) { return v->engine_state; }
 
+/* bt.c: see there */
+void bt_check_assumptions(struct bt_state *s);
+u32 bt_variant_of(const struct bt_state *s);
+const struct bt_slot *bt_find_block(struct bt_state *s);
+enum x_result bt_serve_step(struct bt_state *s);
+bool bt_alignment_checked(const struct vcpu *v);
 /* fault.c */
 bool bt_on_fault(struct fault_region *r, siginfo_t *info, ucontext_t *uc);
 /* bt.c: routines of enter.S */
