@@ -64,10 +64,15 @@ static bool slow_site(struct fault *f)
     return p ? retranslate(f, p->hints.stepped) : leave_step(f);
 }
 
+/* An access that its code's form does not allow to be misaligned: the checked form, or, has it that
+ * already, the interpreter. */
 static bool misaligned(struct fault *f)
 {
     struct bt_page *p = code_page(&f->s->code, f->slot->page_gpa, f->slot->variant, false);
-    return p ? retranslate(f, p->hints.checked) : leave_step(f);
+    u16 off = f->mark->guest_off;
+    if (!p) return leave_step(f);
+    bool checked = p->hints.checked[off / 8] >> (off % 8) & 1;
+    return retranslate(f, checked ? p->hints.stepped : p->hints.checked);
 }
 
 /* What the current table holds for @gva. */
@@ -103,10 +108,10 @@ static bool access_fault(struct fault *f)
     if (isa_decode(&host, (const u8 *)(uintptr_t)f->pc, INSN_BYTES_MAX, ISA_64) <= 0) return false;
     if (host.index != T2 || host.base >= GPRS) return leave_step(f);
     gva_t gva = (u64)f->uc->uc_mcontext.gregs[greg_of[host.base]] + bit_string_offset(f, &host);
-    if (f->trap == EXC_GP && host.mem_bytes >= 16 && gva & (host.mem_bytes - 1u))
-        return misaligned(f);
     const enum access kind = host.mem_rw & OPND_W ? ACC_WRITE : ACC_READ;
     if (filled(f, gva, kind)) return again(f);
+    if (f->trap == EXC_GP && host.mem_bytes >= 16 && gva & (host.mem_bytes - 1u))
+        return misaligned(f);
     struct walk w; /* is it the guest's fault, or a page that will always be slow? */
     return mmu_walk(f->s->v, gva, kind, WALK_PEEK, &w) ? leave_step(f) : slow_site(f);
 }

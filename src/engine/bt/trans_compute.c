@@ -1,8 +1,8 @@
 /* trans_compute.c - COMPUTE instructions: copied when they have no memory operand (homed registers
  * are then loaded into the host registers of the same numbers, and stored after), respelled with
  * [base + T2] otherwise, a homed register operand being TB. What may run on the host at all is
- * engine/common's decision (thunk_plan). Instructions of x87 and MMX, bit strings, gathers and
- * masked accesses are left to the interpreter.
+ * engine/common's decision (thunk_plan). Instructions of x87 and MMX and gathers are left to the
+ * interpreter.
  *
  * Which accesses need more than AC (measured with AC = 1: operands of 2, 4 and 8 bytes trap at
  * every misaligned address, those of 16 and more never; VCVTPH2PS and VCVTPS2PH are checked element
@@ -11,7 +11,7 @@
  *   2, 4, 8 bytes                  nothing; where AC has trapped, trans_mem.c's forms
  *   16 and more, must be aligned   nothing: misaligned ones fault
  *   16 and more, plain moves       the move that must be aligned, until it has faulted
- *   others                         the page-crossing test */
+ *   masked, others                 the page-crossing test */
 #include "engine/bt/trans.h"
 #include "engine/common/thunk_plan.h"
 
@@ -202,10 +202,32 @@ static bool store_any(struct trans *t, const struct compute *c)
     return true;
 }
 
+/* Read, modify, write: on the copy, which is then stored. That the page may be written is found out
+ * first, by writing a byte back: neither the guest's instruction nor this is atomic. */
+static bool update_any(struct trans *t, const struct compute *c)
+{
+    struct emit *e = &t->e;
+    if (t->i->prefixes & PFX_LOCK || t->i->mnemonic == ZYDIS_MNEMONIC_XCHG) return false;
+    tr_address_t1(t);
+    tr_lookup(t, T1);
+    tr_window(t, t->i->mem_bytes, false);
+    em_mem_op(e, EM_MOVZX8, EM_32, TB, tr_at(T1));
+    em_mem_op(e, EM_MOV_STORE8, EM_32, TB, tr_at(T1));
+    tr_load_any(t, t->i->mem_bytes);
+    em_store_gs(e, SAVE_VALUE, T1);
+    if (!spell_on_copy(t, c)) return false;
+    tr_table_reload(t);
+    em_load_gs(e, T1, SAVE_ADDRESS);
+    tr_lookup(t, T1);
+    tr_store_any(t, t->i->mem_bytes, value_of_copy);
+    tr_table_reload(t);
+    return true;
+}
+
 static bool access_any(struct trans *t, const struct compute *c)
 {
     if (t->i->mem_rw == OPND_R) return load_any(t, c);
-    return t->i->mem_rw == OPND_W && store_any(t, c);
+    return t->i->mem_rw == OPND_W ? store_any(t, c) : update_any(t, c);
 }
 
 /* ---- unaligned vector moves
@@ -269,14 +291,13 @@ static bool is_checked_by_element(u16 mnemonic)
 static enum how choose(const struct trans *t, struct compute *c)
 {
     u32 bytes = t->i->mem_bytes;
-    if (c->facts.touch != TOUCH_ALL || c->plan.bt_mem || __builtin_popcount(c->homed) > 1)
+    if (c->plan.bt_mem || __builtin_popcount(c->homed) > 1 || bytes > 64 || bytes & (bytes - 1))
         return HOW_NONE;
     if (bytes == 1 || (bytes >= 16 && c->facts.align)) return HOW_PLAIN;
-    if (bytes == 2 || bytes == 4 || bytes == 8) {
-        if (is_checked_by_element(t->i->mnemonic)) return HOW_WINDOW;
-        return is_checked(t) ? HOW_ANY : HOW_PLAIN;
-    }
-    if (bytes != 16 && bytes != 32 && bytes != 64) return HOW_NONE;
+    /* masked: whether elements are there or not is the same for a whole page */
+    if (c->facts.touch != TOUCH_ALL && bytes < 16 && is_checked(t)) return HOW_NONE;
+    if (c->facts.touch != TOUCH_ALL || is_checked_by_element(t->i->mnemonic)) return HOW_WINDOW;
+    if (bytes < 16) return is_checked(t) ? HOW_ANY : HOW_PLAIN;
     return !is_checked(t) && make_twin(c) ? HOW_ALIGNED_TWIN : HOW_WINDOW;
 }
 

@@ -12,7 +12,7 @@
  *     the interpreter                                                         > 100
  * So loads are made of two aligned ones and stores of bytes. An aligned operand is still accessed
  * at once there: lock-free code depends on it. A misaligned one is not (only some processors
- * promise that, and only within a cache line). Read-modify-write forms are left to the interpreter.
+ * promise that, and only within a cache line). LOCK forms are left to the interpreter.
  */
 #include "engine/bt/trans.h"
 

@@ -1,11 +1,16 @@
 /* trans_stack.c - PUSH, POP, CALL, RET, LEAVE and indirect JMP. RSP changes after the access that
- * may fault. A site whose access is misaligned (checked) is left to the interpreter, as are element
- * sizes other than 8. Spec: SDM vol. 2A CALL, JMP, LEAVE; vol. 2B POP, PUSH, RET. */
+ * may fault. A misaligned stack is left to the interpreter, as are element sizes other than 8.
+ * Spec: SDM vol. 2A CALL, JMP, LEAVE; vol. 2B POP, PUSH, RET. */
 #include "engine/bt/trans.h"
 
 enum { WORD = 8 };
 
-static bool is_plain(const struct trans *t) { return t->i->stack_bytes == WORD && !is_checked(t); }
+/* Where only a memory operand besides the stack can have been misaligned, that is taken for it. */
+static bool is_plain(const struct trans *t)
+{
+    bool operand = t->i->op[0].kind == OPND_MEM && t->i->op[0].rw == OPND_R;
+    return t->i->stack_bytes == WORD && (operand || !is_checked(t));
+}
 
 static void move_rsp(struct trans *t, s32 bytes) { em_lea_disp(&t->e, RSP, RSP, bytes); }
 
@@ -25,6 +30,14 @@ static void push_reg(struct trans *t, u8 reg)
 /* T1 = the memory operand */
 static void load_operand(struct trans *t)
 {
+    if (is_checked(t)) {
+        tr_address_t1(t);
+        tr_lookup(t, T1);
+        tr_window(t, WORD, false);
+        tr_load_any(t, WORD);
+        tr_table_reload(t);
+        return;
+    }
     u8 base = tr_address(t, 0);
     tr_lookup(t, base);
     em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_at(base));
@@ -158,7 +171,7 @@ enum tr tr_ret(struct trans *t)
 enum tr tr_jmp_mem_or_reg(struct trans *t)
 {
     const struct insn_opnd *o = &t->i->op[0];
-    if (t->i->opsize != WORD || is_checked(t)) return TR_NONE;
+    if (t->i->opsize != WORD) return TR_NONE;
     if (o->kind == OPND_MEM) load_operand(t);
     else em_mov(&t->e, T1, tr_guest(t, o->reg, T1));
     jump_indirect(t);
