@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/bt/bt.h"
+#include "engine/bt/lockstep.h"
 #include "engine/interp/interp.h"
 #include "engine/kvm/kvm.h"
 #include "machine/machine.h"
