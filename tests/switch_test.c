@@ -5,13 +5,15 @@
  * The guest walks through real mode, an interrupt of its own, 32-bit protected mode, paging, 64-bit
  * mode and compatibility mode, with string instructions, I/O, MSRs, x87 and SSE state on the way.
  * It uses only instructions that software emulations of KVM know. */
+#include <signal.h>
 #include <stdio.h>
 
+#include "engine/bt/bt.h"
 #include "engine/common/rig_test.h"
 #include "engine/interp/interp.h"
 #include "engine/kvm/kvm.h"
 
-static const struct engine *const all[] = {&engine_interp, &engine_kvm};
+static const struct engine *const all[] = {&engine_interp, &engine_kvm, &engine_bt};
 
 enum { CODE = 0x1000, PML4 = 0x2000, PDPT = 0x3000, PD = 0x4000, DATA = 0x6000, INSNS_MAX = 1000 };
 
@@ -136,10 +138,31 @@ static void check_same(const struct rig *got, const struct rig *want, const char
     same("CR8", &got->cr8, &want->cr8, sizeof got->cr8, note);
 }
 
+/* cmocka puts its own fault handlers in front of each test, engines install theirs once per
+ * process: keep those and put them back. */
+static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+static struct sigaction fault_actions[ARRAY_LEN(fault_signals)];
+static int keep_handlers(void **state)
+{
+    struct rig *r = make();
+    (void)state;
+    for (u32 i = 0; i < usables; i++) rig_engine(r, usable[i]);
+    for (u32 i = 0; i < ARRAY_LEN(fault_signals); i++)
+        sigaction(fault_signals[i], NULL, &fault_actions[i]);
+    rig_destroy(r);
+    return 0;
+}
+static void restore_handlers(void)
+{
+    for (u32 i = 0; i < ARRAY_LEN(fault_signals); i++)
+        sigaction(fault_signals[i], &fault_actions[i], NULL);
+}
+
 /* The reference: never interrupted, under the oracle. */
 static struct rig *reference(void)
 {
     struct rig *r = make();
+    restore_handlers();
     rig_engine(r, &engine_interp);
     finish(r);
     return r;
@@ -239,5 +262,5 @@ int main(void)
         if (all[i]->probe(&e) == 0) usable[usables++] = all[i];
         else fprintf(stderr, "# without %s: %s\n", all[i]->name, e.text);
     }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, keep_handlers, NULL);
 }
