@@ -82,13 +82,14 @@ static u64 entry_of(const struct vcpu *v, gva_t gva)
     return entries[bits(gva, 47, PAGE_SHIFT)];
 }
 
-/* Fill the table. False when that would not help: the access faults for another reason (LDMXCSR of
- * a reserved bit, say) although the entry it used was right. */
-static bool filled(struct fault *f, gva_t gva, enum access kind)
+/* What filling the table came to: AS_IT_WAS when the access faulted although its entry was right
+ * (misaligned where it must not be, LDMXCSR of a reserved bit). */
+enum filling { CHANGED, AS_IT_WAS, NOT_FILLED };
+static enum filling fill(struct fault *f, gva_t gva, enum access kind)
 {
     struct vcpu *v = f->s->v;
-    if (bt_table_fill(f->s->tables, v, gva, kind) != FILL_DONE) return false;
-    return entry_of(v, gva) != (u64)f->uc->uc_mcontext.gregs[REG_R11];
+    if (bt_table_fill(f->s->tables, v, gva, kind) != FILL_DONE) return NOT_FILLED;
+    return entry_of(v, gva) == (u64)f->uc->uc_mcontext.gregs[REG_R11] ? AS_IT_WAS : CHANGED;
 }
 
 /* BT and its like add whole words to the address themselves. */
@@ -109,8 +110,9 @@ static bool access_fault(struct fault *f)
     if (host.index != T2 || host.base >= GPRS) return leave_step(f);
     gva_t gva = (u64)f->uc->uc_mcontext.gregs[greg_of[host.base]] + bit_string_offset(f, &host);
     const enum access kind = host.mem_rw & OPND_W ? ACC_WRITE : ACC_READ;
-    if (filled(f, gva, kind)) return again(f);
-    if (f->trap == EXC_GP && host.mem_bytes >= 16 && gva & (host.mem_bytes - 1u))
+    enum filling filled = fill(f, gva, kind);
+    if (filled == CHANGED) return again(f);
+    if (filled == AS_IT_WAS && host.mem_bytes >= 16 && gva & (host.mem_bytes - 1u))
         return misaligned(f);
     struct walk w; /* is it the guest's fault, or a page that will always be slow? */
     return mmu_walk(f->s->v, gva, kind, WALK_PEEK, &w) ? leave_step(f) : slow_site(f);
