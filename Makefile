@@ -79,6 +79,9 @@ $(B)/obj/%.c.o: %.c $(B)/flags
 	@echo "  CC    $*.c"
 	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# Runs with the guest's vector registers live.
+$(B)/obj/src/engine/bt/quick.c.o: ALL_CFLAGS += -mgeneral-regs-only
+
 $(B)/obj/%.S.o: %.S $(B)/flags
 	@mkdir -p $(@D)
 	@echo "  AS    $*.S"

@@ -15,6 +15,7 @@ struct tlb_entry {
 #define TLB_EMPTY (~0ull)
 struct tlb {
     struct tlb_entry e[ACC_KINDS][TLB_ENTRIES];
+    u64 exec_gpa[TLB_ENTRIES]; /* physical page of each ACC_EXEC entry */
     /* low 12 bits of tags now: address space and privilege; vcpu_mode_changed() keeps it current */
     u64 ctx;
 };

@@ -37,7 +37,6 @@ struct mmu_state {
     u16 next_asn; /* next never-used number        */
     u64 uses;
     struct tlb_observer *observers; /* borrowed list */
-    gpa_t exec_gpa[TLB_ENTRIES];    /* physical page of each ACC_EXEC entry */
     /* regions mapped by large pages, hashed: INVLPG there has to look for all their 4 KiB pieces */
     u64 region_4m[REGION_SLOTS / 64], region_1g[REGION_SLOTS / 64];
     /* shared with other threads */

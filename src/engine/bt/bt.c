@@ -79,8 +79,6 @@ static struct jump_cache *jump_current(struct bt_state *s)
     return oldest;
 }
 
-static u32 jump_index(u64 address) { return (u32)((address >> 12 & 7) << 10 | (address & 0x3FF)); }
-static u64 exec_page_hash(u64 address) { return (address >> PAGE_SHIFT) % EXEC_PAGE_BITS; }
 /* Large pages may be up to 1 GiB; what lies in one is dropped with all of it. */
 static u64 exec_region_hash(u64 address) { return (address >> REGION_SHIFT) % EXEC_REGION_BITS; }
 static bool is_set(const u64 *map, u64 bit) { return map[bit / 64] >> (bit % 64) & 1; }
@@ -304,7 +302,6 @@ static enum x_result take_back(struct bt_state *s)
     const struct block *b = block_find(&s->decoded, v, &gpa);
     switch (b ? b->first->mnemonic : 0) {
     case ZYDIS_MNEMONIC_RET: v->gpr[RSP] -= 8 + (u16)b->first->imm; break;
-    case ZYDIS_MNEMONIC_CALL: v->gpr[RSP] += 8; break;
     case ZYDIS_MNEMONIC_JMP: break;
     default: v->rip = rip; /* a direct jump across the edge: the fetch faults at the target */
     }
@@ -372,6 +369,7 @@ static enum x_result run(struct vcpu *v)
     jump_add(s, v->rip, code_far(&s->code, slot));
     if (!may_enter(s)) return X_JUMP;
     v->eng.jump_cache = (u64)(uintptr_t)jump_current(s)->entry;
+    s->variant = bt_variant_of(s);
     v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
     v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
     u32 why = bt_enter(v, code_far(&s->code, slot));

@@ -49,6 +49,7 @@ struct bt_state {
     struct bt_tables *tables;
     struct jump_cache jump[JUMP_CACHES];
     u64 jump_uses;
+    u32 variant;                         /* being executed */
     u64 space;                           /* address space number last seen */
     bool global_code;                    /* every entry of jump[0] is from a global page */
     u64 exec_pages[EXEC_PAGE_BITS / 64]; /* hashed linear pages that have jump cache entries */
@@ -66,6 +67,11 @@ struct bt_state {
     struct slow_site slow[SLOW_SITES];
     struct lockstep *lockstep; /* of the engine lockstep, else NULL */
 };
+static inline u32 jump_index(u64 address)
+{
+    return (u32)((address >> 12 & 7) << 10 | (address & 0x3FF));
+}
+static inline u64 exec_page_hash(u64 address) { return (address >> PAGE_SHIFT) % EXEC_PAGE_BITS; }
 static inline struct bt_state *state_of(struct vcpu *v) { return v->engine_state; }
 
 /* bt.c: see there */

@@ -26,6 +26,7 @@ static void release(void *p, size_t bytes)
 
 static const size_t slot_bytes = sizeof(struct bt_slot) * (BT_BLOCKS + 1);
 static const size_t mark_bytes = sizeof(struct bt_mark) * BT_MARKS;
+static const size_t quick_bytes = sizeof(struct quick) * QUICK_ENTRIES;
 static const size_t pages_bytes = sizeof(struct bt_page) * BT_PAGE_SETS * BT_PAGE_WAYS;
 
 static int map_code(struct bt_code *c, struct err *e)
@@ -63,7 +64,8 @@ int code_init(struct bt_code *c, struct err *e)
     c->slot = reserve(slot_bytes);
     c->mark = reserve(mark_bytes);
     c->pages = reserve(pages_bytes);
-    if (!c->slot || !c->mark || !c->pages) {
+    c->quick = reserve(quick_bytes);
+    if (!c->slot || !c->mark || !c->pages || !c->quick) {
         rc = err_set(e, E_NOMEM, "code cache tables");
         goto fail;
     }
@@ -87,12 +89,14 @@ void code_fini(struct bt_code *c)
     release(c->slot, slot_bytes);
     release(c->mark, mark_bytes);
     release(c->pages, pages_bytes);
+    release(c->quick, quick_bytes);
     *c = (struct bt_code){0};
 }
 
 void code_drop_all(struct bt_code *c)
 {
     for (u32 i = 0; i < BT_PAGE_SETS * BT_PAGE_WAYS; i++) c->pages[i].page = 0;
+    memset(c->quick, 0, quick_bytes);
     c->slots = c->marks = 0;
     c->used = BT_CODE_START;
     c->flushes++;
@@ -113,6 +117,8 @@ static void drop_blocks(struct bt_code *c, struct bt_page *p)
         u32 at = c->slot[i].b.code_off;
         for (u32 k = i - 1; k <= i + 1 && k <= c->slots; k++) /* code_add_cross makes two of one */
             c->slot[k].dropped |= k == i || (k && c->slot[k].b.code_off == at);
+        const gpa_t gpa = c->slot[i].page_gpa + c->slot[i].b.guest_off;
+        c->quick[quick_index(gpa, c->slot[i].variant)].key = 0;
         c->rw[at] = 0xE9;
         code_patch_jump(c, at + 1, c->stubs.lookup);
     }
@@ -198,6 +204,9 @@ const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, stru
     c->marks += b->marks;
     p->first = index;
     p->start[b->guest_off] = index;
+    const gpa_t gpa = s->page_gpa + b->guest_off;
+    c->quick[quick_index(gpa, s->variant)] =
+        (struct quick){quick_key(gpa, s->variant), code_far(c, s)};
     c->used = (u32)align_up(c->used + bytes, 16);
     return s;
 }
@@ -208,6 +217,7 @@ const struct bt_slot *code_add_cross(struct bt_code *c, const struct bt_block *b
     u16 off = b->guest_off;
     const struct bt_slot *s = code_add(c, b, p, b->code_bytes);
     p->start[off] = 0;
+    c->quick[quick_index(s->page_gpa + off, s->variant)].key = 0;
     u32 again = ++c->slots; /* the same code in the other page's chain */
     c->slot[again] = *s;
     c->slot[again].next = second->first;

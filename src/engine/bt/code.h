@@ -19,6 +19,7 @@ enum {
     BT_PAGE_SETS = 1024,
     BT_PAGE_WAYS = 8,
     JUMP_ENTRIES = 1 << 13,
+    QUICK_ENTRIES = 1 << 15,
 };
 #define BT_CODE_BYTES MIB(64)
 #define JUMP_MASK 0x73FFull /* address bits 14:12 and 9:0 choose the entry */
@@ -36,6 +37,11 @@ struct bt_slot { /* a block in the cache */
     u32 variant;
     gpa_t page_gpa;
 };
+/* Blocks by physical address, for misses of the jump cache (quick.c). */
+struct quick {
+    u64 key; /* quick_key; 0 when empty */
+    const u8 *code;
+};
 struct jump_entry {
     u64 minus_address;
     const u8 *code;
@@ -49,7 +55,8 @@ struct bt_code {
     struct bt_page *pages; /* [BT_PAGE_SETS][BT_PAGE_WAYS] */
     u32 victim;
     struct bt_stubs stubs;
-    u64 flushes, drops; /* how often everything, and single pages, were dropped */
+    struct quick *quick; /* [QUICK_ENTRIES] */
+    u64 flushes, drops;  /* how often everything, and single pages, were dropped */
 };
 int code_init(struct bt_code *c, struct err *e) MUST_USE;
 void code_fini(struct bt_code *c);
@@ -84,6 +91,11 @@ void code_patch_jump(struct bt_code *c, u32 site, u32 target);
  * (owner). */
 void code_poll_arm(struct bt_code *c);
 void code_poll_disarm(struct bt_code *c);
+static inline u64 quick_key(gpa_t gpa, u32 variant) { return gpa * VARIANTS + variant + 1; }
+static inline u64 quick_index(gpa_t gpa, u32 variant)
+{
+    return (gpa ^ gpa >> 13 ^ (u64)variant << 9) % QUICK_ENTRIES;
+}
 static inline const u8 *code_far(const struct bt_code *c, const struct bt_slot *s)
 {
     return c->rx + s->b.code_off;

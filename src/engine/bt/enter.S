@@ -122,6 +122,45 @@ bt_exit_link:
     mov $EXIT_LINK, %r11d
     jmp leave
 bt_exit_lookup:
+    mov %rsp, %gs:V_GPR+8*4
+    mov %gs:V_HOST_RSP, %rsp
+    push %rax
+    push %rcx
+    push %rdx
+    push %rsi
+    push %rdi
+    push %r8
+    push %r9
+    push %r10
+    pushfq
+    mov 16+9*8(%rsp), %rdi
+    mov %r10, %rsi
+    call bt_quick
+    mov %rax, %r11
+    test %rax, %rax
+    jz 2f
+    popfq
+    pop %r10
+    pop %r9
+    pop %r8
+    pop %rdi
+    pop %rsi
+    pop %rdx
+    pop %rcx
+    pop %rax
+    mov %gs:V_GPR+8*4, %rsp
+    jmp *%r11
+2:
+    popfq
+    pop %r10
+    pop %r9
+    pop %r8
+    pop %rdi
+    pop %rsi
+    pop %rdx
+    pop %rcx
+    pop %rax
+    mov %gs:V_GPR+8*4, %rsp
     mov $EXIT_LOOKUP, %r11d
     jmp leave
 bt_exit_poll:

@@ -132,18 +132,33 @@ static void jump_indirect(struct trans *t)
     tr_jump_stub(t, t->bt->stubs.jump);
 }
 
+/* Step if the address in T1 is not canonical: nothing may be pushed then. T1 stays. */
+static void check_canonical(struct trans *t)
+{
+    em_mov(&t->e, TB, RCX);
+    em_mov_imm(&t->e, RCX, 47);
+    em_sarx(&t->e, EM_64, RCX, T1, RCX); /* 0 or -1 */
+    u32 low = em_jump8(&t->e, EM_JRCXZ);
+    em_not(&t->e, EM_64, RCX);
+    u32 high = em_jump8(&t->e, EM_JRCXZ);
+    tr_cold(t, COLD_STEP, em_jump32(&t->e, EM_JMP), 0);
+    em_fix8(&t->e, low);
+    em_fix8(&t->e, high);
+    em_mov(&t->e, RCX, TB);
+    tr_table_reload(t);
+}
+
 /* The target is read before anything changes. */
 static void call_indirect(struct trans *t)
 {
     const struct insn_opnd *o = &t->i->op[0];
-    bool early = o->kind == OPND_MEM || o->reg == RSP;
     if (o->kind == OPND_MEM) load_operand(t);
-    else if (early) em_mov(&t->e, T1, RSP);
-    if (early) em_store_gs(&t->e, SAVE_VALUE, T1);
-    push_return_address(t);
-    if (early) em_load_gs(&t->e, T1, SAVE_VALUE);
     else em_mov(&t->e, T1, tr_guest(t, o->reg, T1));
-    jump_indirect(t);
+    check_canonical(t);
+    em_store_gs(&t->e, SAVE_VALUE, T1);
+    push_return_address(t);
+    em_load_gs(&t->e, T1, SAVE_VALUE);
+    tr_jump_stub(t, t->bt->stubs.jump);
 }
 
 enum tr tr_call(struct trans *t)

@@ -1,0 +1,31 @@
+/* quick.c - the way from a missed jump cache entry to a block that exists, without leaving
+ * translated code for good. Runs on the host stack with the guest's vector registers live and
+ * RFLAGS.AC set: this file is compiled for general registers only (Makefile), calls nothing, and
+ * accesses aligned data only. */
+#include "cpu/access.h"
+#include "cpu/seg.h"
+#include "engine/bt/bt_state.h"
+
+const u8 *bt_quick(struct vcpu *v, u64 address);
+
+/**
+ * bt_quick - host code for linear @address, entered into the jump cache; NULL when it takes more:
+ * no fast translation of the address, a page not executed from before, an instruction that may
+ * cross a page, no block yet.
+ */
+const u8 *bt_quick(struct vcpu *v, u64 address)
+{
+    struct bt_state *s = v->engine_state;
+    const u64 n = (address >> PAGE_SHIFT) & (TLB_ENTRIES - 1);
+    const u32 off = (u32)(address & ~PAGE_MASK);
+    if (!is_canonical(v, address) || off + INSN_BYTES_MAX > PAGE_BYTES || s->lockstep) return NULL;
+    if (v->tlb.e[ACC_EXEC][n].tag != ((address & PAGE_MASK) | v->tlb.ctx)) return NULL;
+    const u64 h = exec_page_hash(address);
+    if (!(s->exec_pages[h / 64] >> (h % 64) & 1)) return NULL;
+    const gpa_t gpa = v->tlb.exec_gpa[n] + off;
+    const struct quick *q = &s->code.quick[quick_index(gpa, s->variant)];
+    if (q->key != quick_key(gpa, s->variant)) return NULL;
+    struct jump_entry *e = (struct jump_entry *)(uintptr_t)v->eng.jump_cache;
+    e[jump_index(address)] = (struct jump_entry){0 - address, q->code};
+    return q->code;
+}
