@@ -1,0 +1,234 @@
+/* The code cache: records of pages and their variants, finding blocks by guest and by host address,
+ * dropping, eviction, flushing, and the poll page. */
+#include "engine/bt/code.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/test.h"
+
+enum { PAGE = 0x5000, BYTES = 64, FAR_JUMP = 0xE9 };
+
+static struct bt_code *make(void)
+{
+    static struct bt_code c;
+    struct err e = {0};
+    assert_int_equal(code_init(&c, &e), 0);
+    return &c;
+}
+
+/* A block of @insns instructions of 4 bytes at @off, whose host code is 16 bytes each. */
+static const struct bt_slot *add(struct bt_code *c, gpa_t page, u32 variant, u16 off, u16 insns)
+{
+    struct bt_mark mark[BT_BLOCK_INSNS];
+    for (u16 n = 0; n < insns; n++) mark[n] = (struct bt_mark){(u16)(n * 16), (u16)(off + n * 4)};
+    struct bt_block b = {.code_off = c->used,
+                         .code_bytes = insns * 16u,
+                         .near_off = 8,
+                         .guest_off = off,
+                         .guest_end = (u16)(off + insns * 4),
+                         .marks = insns,
+                         .mark = mark};
+    assert_false(code_room(c));
+    memset(c->rw + c->used, 0x90, insns * 16u);
+    return code_add(c, &b, code_page(c, page, variant, true), insns * 16u);
+}
+
+static bool leads_to_lookup(const struct bt_code *c, const struct bt_slot *s)
+{
+    s32 rel;
+    memcpy(&rel, c->rx + s->b.code_off + 1, sizeof rel);
+    return c->rx[s->b.code_off] == FAR_JUMP && s->b.code_off + 5 + (u32)rel == c->stubs.lookup;
+}
+
+static void test_find(void **state)
+{
+    (void)state;
+    struct bt_code *c = make();
+    assert_null(code_find(c, PAGE + 8, 0));
+    const struct bt_slot *a = add(c, PAGE, 0, 8, 3), *b = add(c, PAGE, 0, 12, 1);
+    const struct bt_slot *user = add(c, PAGE, VARIANT_USER, 8, 2);
+    assert_ptr_equal(code_find(c, PAGE + 8, 0), a);
+    assert_ptr_equal(code_find(c, PAGE + 12, 0), b);
+    assert_ptr_equal(code_find(c, PAGE + 8, VARIANT_USER), user);
+    assert_null(code_find(c, PAGE + 8, VARIANT_VEC));
+    assert_null(code_find(c, PAGE + 9, 0));
+    assert_null(code_find(c, PAGE + PAGE_BYTES + 8, 0));
+    assert_int_equal(a->page_gpa, PAGE);
+    assert_int_equal(user->variant, VARIANT_USER);
+    code_fini(c);
+}
+
+static void test_host_addresses(void **state)
+{
+    (void)state;
+    struct bt_code *c = make();
+    const struct bt_slot *s[100];
+    for (u16 n = 0; n < 100; n++) s[n] = add(c, PAGE, 0, (u16)(n * 16), (u16)(1 + n % 4));
+    for (u32 n = 0; n < 100; n++) {
+        u64 start = (u64)(uintptr_t)code_far(c, s[n]);
+        for (u32 at = 0; at < s[n]->b.code_bytes; at++) {
+            assert_ptr_equal(code_at(c, start + at), s[n]);
+            const struct bt_mark *m = code_mark_of(c, s[n], start + at);
+            assert_int_equal(m->guest_off, s[n]->b.guest_off + at / 16 * 4);
+        }
+    }
+    assert_null(code_at(c, (u64)(uintptr_t)c->rx));
+    assert_null(code_at(c, (u64)(uintptr_t)c->rx + BT_POLL_OFF));
+    assert_null(code_at(c, (u64)(uintptr_t)c->rx + c->used));
+    assert_null(code_at(c, (u64)(uintptr_t)c->rx - 1));
+    assert_null(code_at(c, 0));
+    code_fini(c);
+}
+
+static void test_drop(void **state)
+{
+    (void)state;
+    struct bt_code *c = make();
+    const struct bt_slot *a = add(c, PAGE, 0, 8, 3), *b = add(c, PAGE, VARIANT_USER, 8, 1);
+    const struct bt_slot *other = add(c, PAGE + PAGE_BYTES, 0, 8, 1);
+    code_page(c, PAGE, 0, false)->hints.stepped[1] = 5;
+    assert_false(code_drop(c, PAGE - PAGE_BYTES, PAGE));
+    assert_true(code_drop(c, PAGE + 100, PAGE + 101)); /* any byte of the page */
+    assert_null(code_find(c, PAGE + 8, 0));
+    assert_null(code_find(c, PAGE + 8, VARIANT_USER));
+    assert_ptr_equal(code_find(c, PAGE + PAGE_BYTES + 8, 0), other);
+    assert_true(leads_to_lookup(c, a) && leads_to_lookup(c, b));
+    assert_true(a->dropped && b->dropped && !other->dropped);
+    assert_int_equal(code_page(c, PAGE, 0, false)->hints.stepped[1], 5);
+    assert_false(code_drop(c, PAGE, PAGE + 1));
+    const struct bt_slot *again = add(c, PAGE, 0, 8, 2);
+    assert_ptr_equal(code_find(c, PAGE + 8, 0), again);
+    assert_true(code_drop(c, 0, ~0ull)); /* more pages than there are sets */
+    assert_null(code_find(c, PAGE + 8, 0));
+    assert_null(code_find(c, PAGE + PAGE_BYTES + 8, 0));
+    code_fini(c);
+}
+
+/* The block of an instruction across pages is found by nobody and goes with either page. */
+static void test_cross(void **state)
+{
+    (void)state;
+    for (u32 which = 0; which < 2; which++) {
+        struct bt_code *c = make();
+        struct bt_mark mark = {0, PAGE_BYTES - 2};
+        struct bt_block b = {.code_off = c->used,
+                             .code_bytes = BYTES,
+                             .guest_off = PAGE_BYTES - 2,
+                             .guest_end = PAGE_BYTES + 3,
+                             .marks = 1,
+                             .mark = &mark};
+        struct bt_page *p = code_page(c, PAGE, 0, true);
+        struct bt_page *q = code_page(c, PAGE + 7 * PAGE_BYTES, 0, true);
+        const struct bt_slot *s = code_add_cross(c, &b, p, q);
+        assert_null(code_find(c, PAGE + PAGE_BYTES - 2, 0));
+        assert_false(s->dropped);
+        assert_non_null(code_at(c, (u64)(uintptr_t)code_far(c, s)));
+        add(c, PAGE, 0, 0, 1);
+        add(c, PAGE + 7 * PAGE_BYTES, 0, 0, 1);
+        gpa_t page = which ? PAGE + 7 * PAGE_BYTES : PAGE;
+        assert_true(code_drop(c, page, page + 1));
+        assert_true(s->dropped && leads_to_lookup(c, s));
+        assert_null(code_find(c, page, 0));
+        code_fini(c);
+    }
+}
+
+/* More pages of one set than it has ways: the oldest goes, with its blocks. */
+static void test_eviction(void **state)
+{
+    (void)state;
+    struct bt_code *c = make();
+    const struct bt_slot *s[2 * BT_PAGE_WAYS];
+    gpa_t gpa[2 * BT_PAGE_WAYS];
+    u32 found = 0, dropped = 0;
+    for (u32 n = 0; n < 2 * BT_PAGE_WAYS; n++) { /* page ^ page >> 10 stays the same */
+        gpa[n] = ((gpa_t)n << 10 | (5 ^ n)) << PAGE_SHIFT;
+        s[n] = add(c, gpa[n], 0, 0, 1);
+        assert_ptr_equal(code_find(c, gpa[n], 0), s[n]);
+    }
+    for (u32 n = 0; n < 2 * BT_PAGE_WAYS; n++) {
+        found += code_find(c, gpa[n], 0) == s[n];
+        dropped += s[n]->dropped;
+        assert_true(!s[n]->dropped || leads_to_lookup(c, s[n]));
+    }
+    assert_int_equal(found, BT_PAGE_WAYS);
+    assert_int_equal(dropped, BT_PAGE_WAYS);
+    code_fini(c);
+}
+
+static void test_full(void **state)
+{
+    (void)state;
+    struct bt_code *c = make();
+    const u32 stub = c->stubs.lookup;
+    u32 blocks = 0;
+    for (; blocks < 2 * BT_BLOCKS; blocks++) {
+        if (code_room(c)) break;
+        add(c, PAGE + (gpa_t)(blocks / 512) * PAGE_BYTES, 0, (u16)(blocks % 512 * 8), 2);
+    }
+    assert_in_range(blocks, BT_BLOCKS / 2, BT_BLOCKS);
+    assert_int_equal(c->flushes, 1);
+    assert_int_equal(c->used, BT_CODE_START);
+    assert_null(code_find(c, PAGE, 0));
+    assert_null(code_at(c, (u64)(uintptr_t)c->rx + BT_CODE_START));
+    assert_int_equal(c->stubs.lookup, stub);
+    const struct bt_slot *s = add(c, PAGE, 0, 0, 1);
+    assert_ptr_equal(code_find(c, PAGE, 0), s);
+    for (u32 n = 0; !code_room(c); n++) c->used += BT_BLOCK_CODE_BYTES; /* bytes run out, too */
+    assert_int_equal(c->flushes, 2);
+    code_fini(c);
+}
+
+/* The kernel's copy tells whether a page can be read. */
+static int read_error(const void *at)
+{
+    int fd[2];
+    assert_int_equal(pipe(fd), 0);
+    int error = write(fd[1], at, 1) == 1 ? 0 : errno;
+    close(fd[0]);
+    close(fd[1]);
+    return error;
+}
+
+static void test_poll(void **state)
+{
+    (void)state;
+    struct bt_code *c = make();
+    assert_int_equal(read_error(c->rx + c->stubs.poll), 0);
+    code_poll_arm(c);
+    assert_int_equal(read_error(c->rx + c->stubs.poll), EFAULT);
+    assert_int_equal(read_error(c->rx + c->stubs.poll - PAGE_BYTES), 0);
+    assert_int_equal(read_error(c->rx + c->stubs.poll + PAGE_BYTES), 0);
+    code_poll_arm(c);
+    code_poll_disarm(c);
+    assert_int_equal(read_error(c->rx + c->stubs.poll), 0);
+    code_fini(c);
+}
+
+/* Written through one mapping, executed through the other, never both. */
+static void test_mappings(void **state)
+{
+    (void)state;
+    struct bt_code *c = make();
+    c->rw[BT_CODE_START] = 0xB8; /* mov eax, 42; ret */
+    memcpy(c->rw + BT_CODE_START + 1, &(u32){42}, 4);
+    c->rw[BT_CODE_START + 5] = 0xC3;
+    assert_int_equal(((int (*)(void))(uintptr_t)(c->rx + BT_CODE_START))(), 42);
+    c->rw[BT_CODE_START + 10] = FAR_JUMP;
+    code_patch_jump(c, BT_CODE_START + 11, BT_CODE_START);
+    assert_int_equal(((int (*)(void))(uintptr_t)(c->rx + BT_CODE_START + 10))(), 42);
+    code_fini(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_find),     cmocka_unit_test(test_host_addresses),
+        cmocka_unit_test(test_drop),     cmocka_unit_test(test_cross),
+        cmocka_unit_test(test_eviction), cmocka_unit_test(test_full),
+        cmocka_unit_test(test_poll),     cmocka_unit_test(test_mappings),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
