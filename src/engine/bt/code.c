@@ -26,7 +26,7 @@ static void release(void *p, size_t bytes)
 
 static const size_t slot_bytes = sizeof(struct bt_slot) * (BT_BLOCKS + 1);
 static const size_t mark_bytes = sizeof(struct bt_mark) * BT_MARKS;
-static const size_t quick_bytes = sizeof(struct quick) * QUICK_ENTRIES;
+static const size_t index_bytes = sizeof(struct block_ref) * BLOCK_SETS * BLOCK_WAYS;
 static const size_t pages_bytes = sizeof(struct bt_page) * BT_PAGE_SETS * BT_PAGE_WAYS;
 
 static int map_code(struct bt_code *c, struct err *e)
@@ -64,8 +64,8 @@ int code_init(struct bt_code *c, struct err *e)
     c->slot = reserve(slot_bytes);
     c->mark = reserve(mark_bytes);
     c->pages = reserve(pages_bytes);
-    c->quick = reserve(quick_bytes);
-    if (!c->slot || !c->mark || !c->pages || !c->quick) {
+    c->index = reserve(index_bytes);
+    if (!c->slot || !c->mark || !c->pages || !c->index) {
         rc = err_set(e, E_NOMEM, "code cache tables");
         goto fail;
     }
@@ -89,14 +89,14 @@ void code_fini(struct bt_code *c)
     release(c->slot, slot_bytes);
     release(c->mark, mark_bytes);
     release(c->pages, pages_bytes);
-    release(c->quick, quick_bytes);
+    release(c->index, index_bytes);
     *c = (struct bt_code){0};
 }
 
 void code_drop_all(struct bt_code *c)
 {
     for (u32 i = 0; i < BT_PAGE_SETS * BT_PAGE_WAYS; i++) c->pages[i].page = 0;
-    memset(c->quick, 0, quick_bytes);
+    memset(c->index, 0, index_bytes);
     c->slots = c->marks = 0;
     c->used = BT_CODE_START;
     c->flushes++;
@@ -105,10 +105,26 @@ void code_drop_all(struct bt_code *c)
 /* ---- pages ------------------------------------------------------------------------------------
  */
 
-/* All variants of a page live in one set. */
-static struct bt_page *set_of(const struct bt_code *c, u64 page)
+static struct bt_page *set_of(const struct bt_code *c, u64 id)
 {
-    return &c->pages[(page ^ page >> 10) % BT_PAGE_SETS * BT_PAGE_WAYS];
+    return &c->pages[(id ^ id >> 11 ^ id >> 22) % BT_PAGE_SETS * BT_PAGE_WAYS];
+}
+
+static void index_put(struct bt_code *c, const struct bt_slot *slot)
+{
+    const u64 key = block_key(slot->page_gpa + slot->b.guest_off, slot->variant);
+    struct block_ref *set = block_set(c, key), *at = &set[c->victim++ % BLOCK_WAYS];
+    for (u32 i = 0; i < BLOCK_WAYS; i++)
+        if (!set[i].key || set[i].key == key) at = &set[i];
+    *at = (struct block_ref){key, slot};
+}
+
+static void index_remove(struct bt_code *c, const struct bt_slot *slot)
+{
+    const u64 key = block_key(slot->page_gpa + slot->b.guest_off, slot->variant);
+    struct block_ref *set = block_set(c, key);
+    for (u32 i = 0; i < BLOCK_WAYS; i++)
+        if (set[i].key == key) set[i].key = 0;
 }
 
 static void drop_blocks(struct bt_code *c, struct bt_page *p)
@@ -117,20 +133,18 @@ static void drop_blocks(struct bt_code *c, struct bt_page *p)
         u32 at = c->slot[i].b.code_off;
         for (u32 k = i - 1; k <= i + 1 && k <= c->slots; k++) /* code_add_cross makes two of one */
             c->slot[k].dropped |= k == i || (k && c->slot[k].b.code_off == at);
-        const gpa_t gpa = c->slot[i].page_gpa + c->slot[i].b.guest_off;
-        c->quick[quick_index(gpa, c->slot[i].variant)].key = 0;
+        index_remove(c, &c->slot[i]);
         c->rw[at] = 0xE9;
         code_patch_jump(c, at + 1, c->stubs.lookup);
     }
     c->drops += p->first != 0;
     p->first = 0;
-    memset(p->start, 0, sizeof p->start);
 }
 
 struct bt_page *code_page(struct bt_code *c, gpa_t gpa, u32 variant, bool make)
 {
-    u64 page = gpa >> PAGE_SHIFT, id = page * VARIANTS + variant + 1;
-    struct bt_page *set = set_of(c, page), *free_way = NULL;
+    u64 id = (gpa >> PAGE_SHIFT) * VARIANTS + variant + 1;
+    struct bt_page *set = set_of(c, id), *free_way = NULL;
     for (u32 i = 0; i < BT_PAGE_WAYS; i++) {
         if (set[i].page == id) return &set[i];
         if (!set[i].page) free_way = &set[i];
@@ -162,21 +176,12 @@ bool code_drop(struct bt_code *c, gpa_t start, gpa_t end)
     for (u32 i = 0; i < BT_PAGE_SETS * BT_PAGE_WAYS && many; i++)
         any |= drop_if(c, &c->pages[i], first, last);
     for (u64 page = first; page <= last && !many; page++) {
-        for (u32 i = 0; i < BT_PAGE_WAYS; i++) any |= drop_if(c, &set_of(c, page)[i], page, page);
+        for (u32 k = 0; k < VARIANTS; k++) {
+            struct bt_page *p = code_page(c, page << PAGE_SHIFT, k, false);
+            if (p) any |= drop_if(c, p, page, page);
+        }
     }
     return any;
-}
-
-const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa, u32 variant)
-{
-    u64 page = gpa >> PAGE_SHIFT, id = page * VARIANTS + variant + 1;
-    const struct bt_page *set = set_of(c, page);
-    for (u32 i = 0; i < BT_PAGE_WAYS; i++) {
-        if (set[i].page != id) continue;
-        u32 index = set[i].start[gpa & (PAGE_BYTES - 1)];
-        return index ? &c->slot[index] : NULL;
-    }
-    return NULL;
 }
 
 /* ---- blocks -----------------------------------------------------------------------------------
@@ -203,10 +208,7 @@ const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, stru
     s->b.mark = memcpy(&c->mark[c->marks], b->mark, b->marks * sizeof *b->mark);
     c->marks += b->marks;
     p->first = index;
-    p->start[b->guest_off] = index;
-    const gpa_t gpa = s->page_gpa + b->guest_off;
-    c->quick[quick_index(gpa, s->variant)] =
-        (struct quick){quick_key(gpa, s->variant), code_far(c, s)};
+    index_put(c, s);
     c->used = (u32)align_up(c->used + bytes, 16);
     return s;
 }
@@ -214,10 +216,8 @@ const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, stru
 const struct bt_slot *code_add_cross(struct bt_code *c, const struct bt_block *b, struct bt_page *p,
                                      struct bt_page *second)
 {
-    u16 off = b->guest_off;
     const struct bt_slot *s = code_add(c, b, p, b->code_bytes);
-    p->start[off] = 0;
-    c->quick[quick_index(s->page_gpa + off, s->variant)].key = 0;
+    index_remove(c, s);
     u32 again = ++c->slots; /* the same code in the other page's chain */
     c->slot[again] = *s;
     c->slot[again].next = second->first;

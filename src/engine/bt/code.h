@@ -16,18 +16,18 @@ enum {
     BT_CODE_START = 2 * PAGE_BYTES,
     BT_BLOCKS = 1 << 17,
     BT_MARKS = 1 << 20,
-    BT_PAGE_SETS = 1024,
+    BT_PAGE_SETS = 2048,
     BT_PAGE_WAYS = 8,
     JUMP_ENTRIES = 1 << 13,
-    QUICK_ENTRIES = 1 << 15,
+    BLOCK_SETS = 1 << 15, /* of the index by physical address */
+    BLOCK_WAYS = 4,
 };
 #define BT_CODE_BYTES MIB(64)
 #define JUMP_MASK 0x73FFull /* address bits 14:12 and 9:0 choose the entry */
 
 struct bt_page {
-    u64 page;              /* guest-physical page number * VARIANTS + variant + 1; 0 when unused */
-    u32 first;             /* its blocks: chain of block indices, 0 ends    */
-    u32 start[PAGE_BYTES]; /* block index by offset, 0 none              */
+    u64 page;  /* guest-physical page number * VARIANTS + variant + 1; 0 when unused */
+    u32 first; /* its blocks: chain of block indices, 0 ends    */
     struct bt_hints hints;
 };
 struct bt_slot { /* a block in the cache */
@@ -37,10 +37,11 @@ struct bt_slot { /* a block in the cache */
     u32 variant;
     gpa_t page_gpa;
 };
-/* Blocks by physical address, for misses of the jump cache (quick.c). */
-struct quick {
-    u64 key; /* quick_key; 0 when empty */
-    const u8 *code;
+/* The index of blocks by physical address. A set that overflows forgets one, which is translated
+ * again if need be. */
+struct block_ref {
+    u64 key; /* block_key; 0 when empty */
+    const struct bt_slot *slot;
 };
 struct jump_entry {
     u64 minus_address;
@@ -55,8 +56,8 @@ struct bt_code {
     struct bt_page *pages; /* [BT_PAGE_SETS][BT_PAGE_WAYS] */
     u32 victim;
     struct bt_stubs stubs;
-    struct quick *quick; /* [QUICK_ENTRIES] */
-    u64 flushes, drops;  /* how often everything, and single pages, were dropped */
+    struct block_ref *index; /* [BLOCK_SETS][BLOCK_WAYS] */
+    u64 flushes, drops;      /* how often everything, and single pages, were dropped */
 };
 int code_init(struct bt_code *c, struct err *e) MUST_USE;
 void code_fini(struct bt_code *c);
@@ -66,8 +67,6 @@ void code_drop_all(struct bt_code *c);
 enum bt_variant { VARIANT_USER = 1 << 0, VARIANT_VEC = 1 << 1, VARIANTS = 4 };
 /** code_drop - forget the blocks of pages in [start, end). True when there were any. */
 bool code_drop(struct bt_code *c, gpa_t start, gpa_t end);
-/** code_find - block of @variant at @gpa, or NULL. */
-const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa, u32 variant);
 /** code_page - record of the page, made if need be (@make), else NULL. Hints survive dropping
  * blocks, not eviction. */
 struct bt_page *code_page(struct bt_code *c, gpa_t gpa, u32 variant, bool make);
@@ -91,10 +90,19 @@ void code_patch_jump(struct bt_code *c, u32 site, u32 target);
  * (owner). */
 void code_poll_arm(struct bt_code *c);
 void code_poll_disarm(struct bt_code *c);
-static inline u64 quick_key(gpa_t gpa, u32 variant) { return gpa * VARIANTS + variant + 1; }
-static inline u64 quick_index(gpa_t gpa, u32 variant)
+static inline u64 block_key(gpa_t gpa, u32 variant) { return gpa * VARIANTS + variant + 1; }
+static inline struct block_ref *block_set(const struct bt_code *c, u64 key)
 {
-    return (gpa ^ gpa >> 13 ^ (u64)variant << 9) % QUICK_ENTRIES;
+    return &c->index[(key ^ key >> 15 ^ key >> 30) % BLOCK_SETS * BLOCK_WAYS];
+}
+/** code_find - block of @variant at @gpa, or NULL. */
+static inline const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa, u32 variant)
+{
+    const u64 key = block_key(gpa, variant);
+    const struct block_ref *set = block_set(c, key);
+    for (u32 i = 0; i < BLOCK_WAYS; i++)
+        if (set[i].key == key) return set[i].slot;
+    return NULL;
 }
 static inline const u8 *code_far(const struct bt_code *c, const struct bt_slot *s)
 {

@@ -23,9 +23,10 @@ const u8 *bt_quick(struct vcpu *v, u64 address)
     const u64 h = exec_page_hash(address);
     if (!(s->exec_pages[h / 64] >> (h % 64) & 1)) return NULL;
     const gpa_t gpa = v->tlb.exec_gpa[n] + off;
-    const struct quick *q = &s->code.quick[quick_index(gpa, s->variant)];
-    if (q->key != quick_key(gpa, s->variant)) return NULL;
+    const struct bt_slot *slot = code_find(&s->code, gpa, s->variant);
+    if (!slot) return NULL;
     struct jump_entry *e = (struct jump_entry *)(uintptr_t)v->eng.jump_cache;
-    e[jump_index(address)] = (struct jump_entry){0 - address, q->code};
-    return q->code;
+    const u8 *code = code_far(&s->code, slot);
+    e[jump_index(address)] = (struct jump_entry){0 - address, code};
+    return code;
 }
