@@ -4,12 +4,13 @@
  * back; the translated block runs, once; both outcomes are compared. Then memory and registers are
  * the translator's, which is to say both's.
  *
- * The poll page is unreadable all the time and blocks are entered after their poll, so every jump
- * to a near entry comes back at once; nothing is linked and the jump cache stays empty. What cannot
- * be done twice - MMIO, writes to traced pages, everything but COMPUTE, near branches and the stack
- * - ends the interpreter's part and must end the translated block too: there it is executed once,
- * as in the engine bt. Memory that a device changes in between looks like a difference, so a block
- * is tried again before it counts as one. */
+ * Blocks are entered behind their poll, in whose place is a way out, so every jump to another
+ * block, or back to this one, comes back at once; nothing is linked. What cannot be done twice -
+ * MMIO, writes to traced pages, REP strings, most system instructions - ends the interpreter's part
+ * and must end the translated block too: there it is executed once, as in the engine bt. Memory
+ * that a device changes in between looks like a difference, and a fault of the first instruction
+ * that was resolved comes back through the near entry with nothing done: so a block is tried again
+ * before it counts as different. */
 #define _GNU_SOURCE
 #include "engine/bt/lockstep.h"
 
@@ -178,7 +179,7 @@ static void translated(struct lockstep *l, struct vcpu *v)
     v->eng.jump_cache = (u64)(uintptr_t)s->jump[0].entry;
     v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
     v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
-    l->why = bt_enter(v, entry_of(l, s));
+    l->why = bt_enter(v, l->entry);
     v->rip = l->why == BT_EXIT_LOOKUP ? v->eng.exit_arg : v->eng.code_base + (u32)v->eng.exit_arg;
     registers_save(l, v, &l->after[TRANSLATED]);
 }
@@ -298,7 +299,9 @@ static bool find_both(struct lockstep *l, struct bt_state *s)
     gpa_t gpa;
     l->block = block_find(&s->decoded, v, &gpa);
     if (l->block) hint_strings(s, l->block, gpa);
+    s->variant = bt_variant_of(s);
     l->slot = bt_find_block(s);
+    if (l->slot) l->entry = entry_of(l, s);
     if (l->block || !l->slot) return l->slot;
     const struct insn *i = cache_crosser(&s->decoded, v, v->rip);
     if (!i || i->row >= insn_rows_count || insn_rows[i->row].class == C_STRING) return false;

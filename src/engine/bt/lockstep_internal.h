@@ -36,6 +36,7 @@ struct lockstep {
     struct journal journal;
     struct registers before, after[BOTH];
     const struct bt_slot *slot;
+    const u8 *entry; /* host code of the slot, behind the poll */
     const struct block *block;
     struct block cross; /* of one instruction that crosses a page */
     bool wide;          /* fx, k and vec matter                        */
