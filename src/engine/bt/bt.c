@@ -96,10 +96,9 @@ static void note_exec_page(struct bt_state *s, u64 rip)
     s->exec_regions[h / 64] |= BIT(h % 64);
 }
 
-/* Remember where the code at linear @rip is. */
-static void jump_add(struct bt_state *s, u64 rip, const u8 *code)
+/* Remember in @j where the code at linear @rip is. */
+static void jump_add(struct bt_state *s, struct jump_cache *j, u64 rip, const u8 *code)
 {
-    struct jump_cache *j = jump_current(s);
     struct jump_entry *e = &j->entry[jump_index(rip)];
     if (e->minus_address == 0 - rip && e->code == code) return;
     *e = (struct jump_entry){0 - rip, code};
@@ -327,7 +326,7 @@ enum x_result bt_serve_step(struct bt_state *s)
         s->bt.vec_loaded = true;
         return X_JUMP;
     }
-    enum x_result r = block_run_first(&s->decoded, v);
+    enum x_result r = b ? block_exec_first(v, b) : block_run_first(&s->decoded, v);
     s->bt.vec_loaded &= v->cpl == 3;
     return r;
 }
@@ -366,14 +365,15 @@ static enum x_result run(struct vcpu *v)
     bt_check_assumptions(s);
     const struct bt_slot *slot = bt_find_block(s);
     if (unlikely(!slot)) return block_run_first(&s->decoded, v);
-    jump_add(s, v->rip, code_far(&s->code, slot));
+    struct jump_cache *j = jump_current(s);
+    jump_add(s, j, v->rip, code_far(&s->code, slot));
     if (!may_enter(s)) return X_JUMP;
-    v->eng.jump_cache = (u64)(uintptr_t)jump_current(s)->entry;
+    v->eng.jump_cache = (u64)(uintptr_t)j->entry;
     s->variant = bt_variant_of(s);
     v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
     v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
     u32 why = bt_enter(v, code_far(&s->code, slot));
-    atomic_store(&s->inside, false);
+    atomic_store_explicit(&s->inside, false, memory_order_release);
     return serve(s, why);
 }
 

@@ -69,7 +69,11 @@ enum x_result block_run_first(struct cache *c, struct vcpu *v)
 {
     gpa_t gpa;
     const struct block *b = block_find(c, v, &gpa);
-    if (unlikely(!b)) return run_one(c, v);
+    return likely(b != NULL) ? block_exec_first(v, b) : run_one(c, v);
+}
+
+enum x_result block_exec_first(struct vcpu *v, const struct block *b)
+{
     enum x_result r = b->first->exec(v, b->first);
     v->stats.insns += r != X_FAULT && r != X_AGAIN;
     return r == X_JUMP ? r : step_finish(v, b->first, r);

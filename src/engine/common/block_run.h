@@ -9,6 +9,8 @@
 enum x_result block_run(struct cache *c, struct vcpu *v);
 /** block_run_first - execute only the instruction at v->rip, precisely; results as block_run. */
 enum x_result block_run_first(struct cache *c, struct vcpu *v);
+/** block_exec_first - the same for a block that block_find() just gave. */
+enum x_result block_exec_first(struct vcpu *v, const struct block *b);
 /** block_run_step - while ATT_STEP is set: one instruction with everything around it, as
  * step_one(), but from decoded code when only an interrupt shadow asks for it. */
 enum x_result block_run_step(struct cache *c, struct vcpu *v);
