@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # guest.sh - run every bare-metal suite of guest/suites under ring3 and forward its verdict lines.
-# B: build folder (build); RING3: the program ($B/ring3); ENGINES: engines to run (interp).
+# B: build folder (build); RING3: the program ($B/ring3); ENGINES: engines to run (interp, and bt where it works).
 # timeout: 600
 set -u
 cd "$(dirname "$0")/.." || exit 2
 B=${B:-build}
 RING3=${RING3:-$B/ring3}
+works() { "$RING3" doctor 2>/dev/null | grep -q "^engine $1 *works"; }
 SECONDS_EACH=60
 STATUS_PASS=1 # the guest writes 0 to the debug-exit port: status 0 * 2 + 1
 
@@ -33,7 +34,8 @@ run_suite() { # image engine
 }
 
 failed=0
-for engine in ${ENGINES:-interp}; do
+[ -n "${ENGINES:-}" ] || { ENGINES=interp; ! works bt || ENGINES+=" bt"; }
+for engine in $ENGINES; do
     for image in guest/suites/*.c; do
         run_suite "$B/guest-tests/$(basename "$image" .c).elf" "$engine" || failed=1
     done
