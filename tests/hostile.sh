@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # hostile.sh - guests that attack the monitor (guest/hostile): each must end in one of the ways its row allows, and the
 # monitor must never crash, report a bug of its own or outlive its time limit.
-# B: build folder (build); RING3: the program ($B/ring3); ENGINES: engines to run (interp).
+# B: build folder (build); RING3: the program ($B/ring3); ENGINES: engines to run (interp, and bt where it works).
 # timeout: 600
 set -u
 cd "$(dirname "$0")/.." || exit 2
 B=${B:-build}
 RING3=${RING3:-$B/ring3}
+works() { "$RING3" doctor 2>/dev/null | grep -q "^engine $1 *works"; }
 
 # Statuses (src/cli/exit.def): 0 off, 3 reset, 4 triple fault, 5 panic, 6 time limit; debug exit of V: V * 2 + 1.
 # image       seconds  statuses that are right ("any": every one of these, and every odd one)
@@ -61,7 +62,8 @@ run_image() { # engine name seconds statuses...
 }
 
 failed=0
-for engine in ${ENGINES:-interp}; do
+[ -n "${ENGINES:-}" ] || { ENGINES=interp; ! works bt || ENGINES+=" bt"; }
+for engine in $ENGINES; do
     while read -r name limit statuses; do
         [ -n "$name" ] || continue
         # shellcheck disable=SC2086 # a list on purpose
