@@ -59,8 +59,8 @@ step_shell() {
     done
     [ ${#scripts[@]} -gt 0 ] || return 0
     command -v shellcheck >/dev/null || { echo "lint: shellcheck is not installed: scripts not checked"; return 0; }
-    # SC2317: functions called by name; SC2187: busybox ash
-    shellcheck -f gcc -S warning -e SC2317,SC2187 "${scripts[@]}"
+    # -x: follows what a script sources; SC2317: functions called by name; SC2187: busybox ash
+    shellcheck -x -f gcc -S warning -e SC2317,SC2187 "${scripts[@]}"
 }
 
 # Written with bracket expressions so that this file does not match itself.
