@@ -110,6 +110,17 @@ static void jump_add(struct bt_state *s, struct jump_cache *j, u64 rip, const u8
     }
 }
 
+/* Forget the entries of the group at @e whose instruction touches @page, a linear page number. */
+static void group_drop_page(struct jump_entry *e, u64 page)
+{
+    for (u32 k = 0; k < JUMP_GROUP; k++, e++) {
+        u64 address = 0 - e->minus_address;
+        bool inside = address >> PAGE_SHIFT == page;
+        bool before = (address + INSN_BYTES_MAX - 1) >> PAGE_SHIFT == page;
+        if (inside || before) e->minus_address = 0 - NOWHERE;
+    }
+}
+
 /* Forget the entries of the page at @gva, and those before it whose instruction goes on there. */
 static void jump_drop_page(struct bt_state *s, gva_t gva)
 {
@@ -117,15 +128,8 @@ static void jump_drop_page(struct bt_state *s, gva_t gva)
     for (u32 i = 0; i < JUMP_CACHES; i++) {
         struct jump_cache *j = &s->jump[i];
         if (!j->used) continue;
-        for (u32 back = 0; back < 2; back++) {
-            struct jump_entry *e = &j->entry[jump_index((page - back) << PAGE_SHIFT)];
-            for (u32 k = 0; k < JUMP_GROUP; k++, e++) {
-                u64 address = 0 - e->minus_address;
-                bool inside = address >> PAGE_SHIFT == page;
-                bool before = (address + INSN_BYTES_MAX - 1) >> PAGE_SHIFT == page;
-                if (inside || before) e->minus_address = 0 - NOWHERE;
-            }
-        }
+        for (u32 back = 0; back < 2; back++)
+            group_drop_page(&j->entry[jump_index((page - back) << PAGE_SHIFT)], page);
     }
 }
 
@@ -469,7 +473,8 @@ static int bt_init(struct vcpu *v, struct err *e)
     s->v = s->bt.v = v;
     s->observer = (struct tlb_observer){NULL, s, on_page, on_space, on_all, on_writes, on_ctx};
     int rc = native_init(v, e);
-    if (rc == 0) rc = cache_init(&s->decoded, e);
+    if (rc == 0)
+        rc = cache_init(&s->decoded, (struct cache_size){.sets = 128, .insns = 48 * 1024}, e);
     if (rc == 0) rc = code_init(&s->code, e);
     if (rc == 0) rc = bt_views_init(&s->views, v->mem, e);
     if (rc == 0)

@@ -95,7 +95,8 @@ void code_fini(struct bt_code *c)
 
 void code_drop_all(struct bt_code *c)
 {
-    for (u32 i = 0; i < BT_PAGE_SETS * BT_PAGE_WAYS; i++) c->pages[i].page = 0;
+    for (u32 i = 0; i < BT_PAGE_SETS * BT_PAGE_WAYS; i++)
+        if (c->pages[i].page) c->pages[i].page = 0; /* untouched ones stay so */
     memset(c->index, 0, index_bytes);
     c->slots = c->marks = 0;
     c->used = BT_CODE_START;

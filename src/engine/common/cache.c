@@ -22,17 +22,21 @@ static void release(void *p, size_t bytes)
     if (p) munmap(p, bytes);
 }
 
-static const size_t pages_bytes = sizeof(struct code_page) * CACHE_SETS * CACHE_WAYS;
+static size_t pages_bytes(const struct cache *c)
+{
+    return sizeof(struct code_page) * c->size.sets * CACHE_WAYS;
+}
+static size_t pool_bytes(const struct cache *c) { return sizeof(struct insn) * c->size.insns; }
 static const size_t blocks_bytes = sizeof(struct block) * (CACHE_BLOCKS + 1);
-static const size_t pool_bytes = sizeof(struct insn) * CACHE_INSNS;
 static const size_t crosser_bytes = sizeof(struct crosser) * CROSSERS;
 
-int cache_init(struct cache *c, struct err *e)
+int cache_init(struct cache *c, struct cache_size size, struct err *e)
 {
-    *c = (struct cache){.pages = reserve(pages_bytes),
-                        .blocks = reserve(blocks_bytes),
-                        .pool = reserve(pool_bytes),
-                        .crosser = reserve(crosser_bytes)};
+    *c = (struct cache){.size = size};
+    c->pages = reserve(pages_bytes(c));
+    c->blocks = reserve(blocks_bytes);
+    c->pool = reserve(pool_bytes(c));
+    c->crosser = reserve(crosser_bytes);
     c->last = c->pages;
     if (c->pages && c->blocks && c->pool && c->crosser) return 0;
     cache_fini(c);
@@ -41,22 +45,23 @@ int cache_init(struct cache *c, struct err *e)
 
 void cache_fini(struct cache *c)
 {
-    release(c->pages, pages_bytes);
+    release(c->pages, pages_bytes(c));
     release(c->blocks, blocks_bytes);
-    release(c->pool, pool_bytes);
+    release(c->pool, pool_bytes(c));
     release(c->crosser, crosser_bytes);
     *c = (struct cache){0};
 }
 
 static void drop_all(struct cache *c)
 {
-    for (u32 i = 0; i < CACHE_SETS * CACHE_WAYS; i++) c->pages[i].page = 0;
+    for (u32 i = 0; i < c->size.sets * CACHE_WAYS; i++)
+        if (c->pages[i].page) c->pages[i].page = 0; /* untouched ones stay so */
     c->blocks_used = c->insns_used = 0;
 }
 
 static struct code_page *set_of(struct cache *c, u64 page)
 {
-    return &c->pages[(page ^ page >> 10) % CACHE_SETS * CACHE_WAYS];
+    return &c->pages[(page ^ page >> 10) % c->size.sets * CACHE_WAYS];
 }
 
 struct code_page *cache_page(struct cache *c, gpa_t gpa)
@@ -87,14 +92,14 @@ static struct code_page *page_make(struct cache *c, gpa_t gpa)
 void cache_drop(struct cache *c, gpa_t start, gpa_t end)
 {
     u64 first = start >> PAGE_SHIFT, last = (end - 1) >> PAGE_SHIFT;
-    if (last - first < CACHE_SETS) {
+    if (last - first < c->size.sets) {
         for (u64 page = first; page <= last; page++) {
             struct code_page *p = cache_page(c, page << PAGE_SHIFT);
             if (p) p->page = 0;
         }
         return;
     }
-    for (u32 i = 0; i < CACHE_SETS * CACHE_WAYS; i++) {
+    for (u32 i = 0; i < c->size.sets * CACHE_WAYS; i++) {
         if (c->pages[i].page - 1 >= first && c->pages[i].page - 1 <= last) c->pages[i].page = 0;
     }
 }
@@ -109,7 +114,7 @@ static bool ends_block(const struct insn *i)
 
 const struct block *cache_build(struct cache *c, struct vcpu *v, gpa_t gpa, const u8 *code)
 {
-    if (c->insns_used + BLOCK_INSNS > CACHE_INSNS || c->blocks_used == CACHE_BLOCKS) drop_all(c);
+    if (c->insns_used + BLOCK_INSNS > c->size.insns || c->blocks_used == CACHE_BLOCKS) drop_all(c);
     struct insn *first = &c->pool[c->insns_used], *i = first;
     u32 room = PAGE_BYTES - (u32)(gpa & (PAGE_BYTES - 1)), at = 0;
     while (i - first < BLOCK_INSNS && at < room) {

@@ -13,10 +13,8 @@
 
 enum {
     BLOCK_INSNS = 32,
-    CACHE_SETS = 1024,
     CACHE_WAYS = 4,
     CACHE_BLOCKS = 65535, /* a record names them in 16 bits, 0 for none */
-    CACHE_INSNS = 320 * 1024,
     CROSSERS = 256,
 };
 
@@ -35,15 +33,21 @@ struct crosser {
     gva_t lin;
     struct insn insn;
 };
+/* How much one holds: sets of page records (a power of two; 32 KiB each when used) and decoded
+ * instructions. */
+struct cache_size {
+    u32 sets, insns;
+};
 struct cache {
-    struct code_page *pages; /* [CACHE_SETS][CACHE_WAYS]; untouched ones cost nothing */
+    struct cache_size size;
+    struct code_page *pages; /* [sets][CACHE_WAYS]; untouched ones cost nothing */
     struct code_page *last;  /* found last */
     struct block *blocks;    /* [CACHE_BLOCKS + 1], 1-based */
-    struct insn *pool;       /* [CACHE_INSNS] */
+    struct insn *pool;       /* [insns] */
     struct crosser *crosser; /* [CROSSERS] */
     u32 blocks_used, insns_used, victim;
 };
-int cache_init(struct cache *c, struct err *e) MUST_USE;
+int cache_init(struct cache *c, struct cache_size size, struct err *e) MUST_USE;
 void cache_fini(struct cache *c);
 /** cache_drop - forget every block that starts in a page of [start, end). */
 void cache_drop(struct cache *c, gpa_t start, gpa_t end);

@@ -8,10 +8,9 @@
 #include <string.h>
 
 enum { REGIONS_MAX = 1024, STACK_BYTES = 128 * 1024 };
-#ifndef SS_AUTODISARM
-#define SS_AUTODISARM (1u << 31) /* linux/signal.h, which does not mix with signal.h */
-#endif
-static _Atomic(struct fault_region *) regions[REGIONS_MAX];
+/* SS_AUTODISARM of linux/signal.h, which does not mix with signal.h */
+static const int stack_autodisarm = (int)(1u << 31);
+static struct fault_region *_Atomic regions[REGIONS_MAX];
 static pthread_once_t install_once = PTHREAD_ONCE_INIT;
 static const int signals[] = {SIGFPE, SIGSEGV, SIGILL, SIGBUS};
 static struct sigaction previous[ARRAY_LEN(signals)];
@@ -83,7 +82,7 @@ int fault_stack_enter(struct fault_stack *s, struct err *e)
 {
     s->memory = malloc(STACK_BYTES);
     if (!s->memory) return err_set(e, E_NOMEM, "signal stack");
-    stack_t ss = {.ss_sp = s->memory, .ss_size = STACK_BYTES, .ss_flags = (int)SS_AUTODISARM};
+    stack_t ss = {.ss_sp = s->memory, .ss_size = STACK_BYTES, .ss_flags = stack_autodisarm};
     if (sigaltstack(&ss, NULL) == 0) return 0;
     err_errno(e, "signal stack");
     free(s->memory);

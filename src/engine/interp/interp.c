@@ -25,7 +25,7 @@ static int interp_init(struct vcpu *v, struct err *e)
 {
     struct cache *c = malloc(sizeof *c);
     if (!c) return err_set(e, E_NOMEM, "interpreter");
-    int rc = cache_init(c, e);
+    int rc = cache_init(c, (struct cache_size){.sets = 1024, .insns = 320 * 1024}, e);
     if (rc < 0) goto free_cache;
     rc = native_init(v, e);
     if (rc < 0) goto fini_cache;
