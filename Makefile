@@ -10,6 +10,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 10
 RUN_FLAGS ?=
 RUN_CMDLINE ?= console=ttyS0
+BENCH_FLAGS ?=
 # Work on a part of the tree only: make DIRS="base mem" unit
 DIRS ?=
 
@@ -135,7 +136,8 @@ check: test
 
 bench: deps-build
 	@$(MAKE) -s all guest-bench
-	@B=$(B) bench/run.sh
+	@B=$(B) bench/run.sh $(BENCH_FLAGS)
+	@B=$(B) bench/guest.sh $(BENCH_FLAGS)
 
 # Fuzzers run one after the other, FUZZ_SECONDS each; 0 runs for ever.
 fuzz: fuzz-bins
@@ -188,7 +190,7 @@ help:
 	@echo 'make run        install what is missing, build, fetch the Debian guest and boot it (RUN_FLAGS, RUN_CMDLINE)'
 	@echo 'make test       unit tests and tests/*.sh;  make unit DIRS="base mem": the unit tests of some folders'
 	@echo 'make check      make test, then the long suites in tests/check/'
-	@echo 'make bench      bench/run.sh: speed as ratios'
+	@echo 'make bench      bench/run.sh and bench/guest.sh: speed as ratios (BENCH_FLAGS=--quick --markdown)'
 	@echo 'make lint fmt   style rules, and clang-format in place'
 	@echo 'make asan ubsan unit and hostile tests under a sanitizer'
 	@echo 'make cov        line coverage of the unit tests, per folder'

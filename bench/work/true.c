@@ -1,0 +1,2 @@
+/* true - the smallest program to fork and exec. */
+int main(void) { return 0; }
