@@ -188,6 +188,14 @@ u32 bt_variant_of(const struct bt_state *s)
     return (s->v->cpl == 3 ? VARIANT_USER : 0) | (s->bt.vec_loaded ? VARIANT_VEC : 0);
 }
 
+/* Room for a block. True: everything was dropped for it, so nothing may lead there any more. */
+static bool make_room(struct bt_state *s)
+{
+    if (!code_room(&s->code)) return false;
+    jump_clear_all(s);
+    return true;
+}
+
 /* Where the next block goes, with what the translator has to know about its page. */
 static struct bt_out prepare(struct bt_state *s, const struct bt_page *p)
 {
@@ -201,7 +209,7 @@ static struct bt_out prepare(struct bt_state *s, const struct bt_page *p)
 static const struct bt_slot *translate(struct bt_state *s, const struct block *b, gpa_t gpa)
 {
     struct bt_block made;
-    if (code_room(&s->code)) jump_clear_all(s);
+    make_room(s);
     struct bt_page *p = code_page(&s->code, gpa, bt_variant_of(s), true);
     struct bt_out out = prepare(s, p);
     u32 bytes = bt_translate(&s->bt, b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
@@ -230,7 +238,7 @@ static const struct bt_slot *find_cross(struct bt_state *s, gpa_t gpa)
     if (!i || i->len <= first) return NULL;
     const struct block b = {.first = i, .count = 1, .bytes = i->len, .mode = ISA_64};
     struct bt_block made;
-    if (code_room(&s->code)) jump_clear_all(s);
+    make_room(s);
     struct bt_page *p = code_page(&s->code, gpa, bt_variant_of(s), true);
     struct bt_page *q = code_page(&s->code, second, bt_variant_of(s), true);
     if (p == q || p->page == q->page) return NULL;
@@ -287,7 +295,7 @@ static void link_exit(struct bt_state *s, u32 site)
     u64 flushes = s->code.flushes;
     u64 drops = s->code.drops;
     const struct bt_slot *to = bt_find_block(s);
-    if (!to || code_room(&s->code)) return;
+    if (!to || make_room(s)) return;
     if (s->code.flushes != flushes || s->code.drops != drops) return;
     u32 target = to->b.code_off + to->b.near_off;
     if (is_cross(to)) target = far_jump(s, to->b.guest_off);
