@@ -268,7 +268,8 @@ static void apart(void (*fn)(void))
         fn();
         _exit(0);
     }
-    assert_true(pid > 0 && waitpid(pid, &status, 0) == pid);
+    assert_true(pid > 0);
+    assert_true(waitpid(pid, &status, 0) == pid);
     if (WIFSIGNALED(status)) fail_msg("signal %d", WTERMSIG(status));
     assert_int_equal(WEXITSTATUS(status), 0);
 }
