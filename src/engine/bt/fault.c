@@ -109,8 +109,8 @@ static bool access_fault(struct fault *f)
     if (isa_decode(&host, (const u8 *)(uintptr_t)f->pc, INSN_BYTES_MAX, ISA_64) <= 0) return false;
     if (host.index != T2 || host.base >= GPRS) return leave_step(f);
     gva_t gva = (u64)f->uc->uc_mcontext.gregs[greg_of[host.base]] + bit_string_offset(f, &host);
-    /* #GP never means that writing is forbidden (the read-only view gives #PF): a read's entry tells
-     * whether alignment is the reason, without setting D for a write that may never happen */
+    /* #GP never means that writing is forbidden (the read-only view gives #PF): a read's entry
+     * tells whether alignment is the reason, without setting D for a write that may never happen */
     const bool odd = f->trap == EXC_GP && host.mem_bytes >= 16 && gva & (host.mem_bytes - 1u);
     const enum access kind = host.mem_rw & OPND_W && !odd ? ACC_WRITE : ACC_READ;
     enum filling filled = fill(f, gva, kind);
