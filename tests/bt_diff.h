@@ -339,7 +339,7 @@ static void item_remap(struct item *t, const struct prog *p)
     if (p->spaces || below(4) == 0) {
         PUT(t, 0xB8, 2, 0, 0, 0);
         put_mov(t, RCX, SYS + INVPCID_GPA);
-        PUT(t, 0x66, 0x0F, 0x38, 0x82, 0x01);
+        PUT(t, 0x66, 0x0F, 0x38, 0x82, 0x01, 0x31, 0xC9); /* nobody else is to find it */
     } else {
         put_mov(t, RCX, DIFF_ARENA + page * PAGE_BYTES + below(PAGE_BYTES));
         PUT(t, 0x0F, 0x01, 0x39);
@@ -693,6 +693,8 @@ static void box_load(struct box *b, struct prog *p, bool again)
     if (!again) box_paging(b, p);
     poke_code(b, p->code_off, code, n);
     poke64(b, NEXT_GPA, 0);
+    poke64(b, INVPCID_GPA, 0);
+    poke64(b, INVPCID_GPA + 8, 0);
     poke(b, COUNTER_GPA, p->counter, sizeof p->counter);
     for (u32 k = 0; k < RESUMES; k++) poke64(b, RESUME_GPA + k * 8, CODE_GVA + p->at[p->resume[k]]);
     u8 none[RESUMES * 64] = {0};

@@ -311,8 +311,9 @@ static enum x_result take_back(struct bt_state *s)
     const u64 rip = v->rip;
     v->rip = v->eng.code_base + (u32)v->eng.exit_site;
     const struct block *b = block_find(&s->decoded, v, &gpa);
-    switch (b ? b->first->mnemonic : 0) {
-    case ZYDIS_MNEMONIC_RET: v->gpr[RSP] -= 8 + (u16)b->first->imm; break;
+    const struct insn *i = b ? b->first : cache_crosser(&s->decoded, v, v->rip);
+    switch (i ? i->mnemonic : 0) {
+    case ZYDIS_MNEMONIC_RET: v->gpr[RSP] -= 8 + (u16)i->imm; break;
     case ZYDIS_MNEMONIC_JMP: break;
     default: v->rip = rip; /* a direct jump across the edge: the fetch faults at the target */
     }

@@ -1,0 +1,61 @@
+/* tests/bt_random_test.c - random programs under the interpreter and under the translator; see
+ * bt_diff.h. BT_SEED and BT_ROUNDS choose other ones; a mismatch prints both states, the program
+ * reduced to what it takes, and the seed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above */
+#include <cmocka.h>
+#include <sys/wait.h>
+
+#include "bt_diff.h"
+
+enum { ROUNDS = 150, SEED = 20000 };
+
+static u64 env_u64(const char *name, u64 otherwise)
+{
+    const char *s = getenv(name);
+    return s ? strtoull(s, NULL, 0) : otherwise;
+}
+
+/* In a process of its own: cmocka has signal handlers around each test. */
+static int rounds(void)
+{
+    u64 seed = env_u64("BT_SEED", SEED), end = seed + env_u64("BT_ROUNDS", ROUNDS);
+    bt_diff_start();
+    while (seed < end && bt_diff_round(seed)) seed++;
+    if (seed < end) return 1;
+    printf("%" PRIu64 " programs, %" PRIu64 " of them endless; %" PRIu64 " exceptions\n",
+           T.programs, T.skipped, T.faults);
+    /* they do what they are for: most end, and they fault */
+    return T.skipped * 4 < T.programs && T.faults > T.programs ? 0 : 2;
+}
+
+static void test_programs_agree(void **state)
+{
+    (void)state;
+    int status;
+    struct err e = {0};
+    if (engine_bt.probe(&e) < 0) {
+        print_message("%s\n", e.text);
+        skip();
+    }
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int rc = rounds();
+        fflush(stdout);
+        _exit(rc);
+    }
+    assert_true(pid > 0);
+    assert_true(waitpid(pid, &status, 0) == pid);
+    if (WIFSIGNALED(status)) fail_msg("signal %d", WTERMSIG(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_programs_agree)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
