@@ -85,8 +85,8 @@ bool tr_may_run(const struct trans *t);
 u8 tr_address(struct trans *t, s32 extra);
 /** tr_address_t1 - the same, always in T1. */
 void tr_address_t1(struct trans *t);
-/** tr_effective - T1 = effective address, without segment base. */
-void tr_effective(struct trans *t, s32 extra);
+/** tr_effective - @dst = effective address, without segment base. */
+void tr_effective(struct trans *t, s32 extra, u8 dst);
 /** tr_lookup - T2 = table entry of the page of @base. */
 void tr_lookup(struct trans *t, u8 base);
 static inline struct em_mem tr_at(u8 base) { return (struct em_mem){base, T2, 0, 0}; }

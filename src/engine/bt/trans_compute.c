@@ -51,17 +51,15 @@ static enum tr copy(struct trans *t, const struct compute *c)
 static enum tr lea(struct trans *t)
 {
     const struct insn *i = t->i;
-    u8 dst = i->op[0].reg;
-    tr_effective(t, 0);
+    u8 dst = i->op[0].reg, to = is_homed(dst) || i->opsize == 2 ? T1 : dst;
+    tr_effective(t, 0, to);
     if (i->opsize == 2) {
-        if (is_homed(dst))
-            em_byte(&t->e, 0x66), em_gs_op(&t->e, EM_MOV_STORE, EM_32, T1, gpr_off(dst));
-        else em_byte(&t->e, 0x66), em_mov32(&t->e, dst, T1);
+        em_byte(&t->e, 0x66);
+        if (is_homed(dst)) em_gs_op(&t->e, EM_MOV_STORE, EM_32, T1, gpr_off(dst));
+        else em_mov32(&t->e, dst, T1);
         return TR_NEXT;
     }
-    u8 to = is_homed(dst) ? T1 : dst;
-    if (i->opsize == 4) em_mov32(&t->e, to, T1);
-    else em_mov(&t->e, to, T1);
+    if (i->opsize == 4) em_mov32(&t->e, to, to);
     if (is_homed(dst)) em_store_gs(&t->e, gpr_off(dst), T1);
     return TR_NEXT;
 }

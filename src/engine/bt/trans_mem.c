@@ -29,33 +29,33 @@ static void add_const(struct trans *t, u8 dst, s64 val)
     em_lea_sum(&t->e, dst, dst, T2);
 }
 
-static void effective_const(struct trans *t, s64 disp)
+static void effective_const(struct trans *t, s64 disp, u8 dst)
 {
     const struct insn *i = t->i;
     if (i->base == BASE_RIP) {
-        em_load_gs(&t->e, T1, offsetof(struct vcpu, eng.code_base));
-        add_const(t, T1, disp + next_off(t));
-        if (i->addrsize == 4) em_mov32(&t->e, T1, T1);
+        em_load_gs(&t->e, dst, offsetof(struct vcpu, eng.code_base));
+        add_const(t, dst, disp + next_off(t));
+        if (i->addrsize == 4) em_mov32(&t->e, dst, dst);
     } else {
-        em_mov_imm(&t->e, T1, i->addrsize == 4 ? (u32)disp : (u64)disp);
+        em_mov_imm(&t->e, dst, i->addrsize == 4 ? (u32)disp : (u64)disp);
     }
 }
 
-void tr_effective(struct trans *t, s32 extra)
+void tr_effective(struct trans *t, s32 extra, u8 dst)
 {
     const struct insn *i = t->i;
     s64 disp = i->disp + extra;
     if (i->base >= GPRS && i->index >= GPRS) {
-        effective_const(t, disp);
+        effective_const(t, disp, dst);
         return;
     }
     struct em_mem m = {REG_NONE, REG_NONE, i->scale, fits_s32(disp) ? (s32)disp : 0};
     if (i->base < GPRS) m.base = tr_guest(t, i->base, T1);
     if (i->index < GPRS) m.index = tr_guest(t, i->index, T2);
-    em_mem_op(&t->e, EM_LEA, i->addrsize == 4 ? EM_32 : EM_64, T1, m);
+    em_mem_op(&t->e, EM_LEA, i->addrsize == 4 ? EM_32 : EM_64, dst, m);
     if (!fits_s32(disp)) {
-        add_const(t, T1, disp);
-        if (i->addrsize == 4) em_mov32(&t->e, T1, T1);
+        add_const(t, dst, disp);
+        if (i->addrsize == 4) em_mov32(&t->e, dst, dst);
     }
 }
 
@@ -69,7 +69,7 @@ u8 tr_address(struct trans *t, s32 extra)
     if (i->base < GPRS && !is_homed(i->base) && i->index >= GPRS && !(i->disp + extra) && !based &&
         i->addrsize == 8)
         return i->base;
-    tr_effective(t, extra);
+    tr_effective(t, extra, T1);
     if (based) {
         em_load_gs(&t->e, T2,
                    offsetof(struct vcpu, seg) + sizeof(struct seg) * i->seg +

@@ -24,7 +24,7 @@ static void new_top(struct trans *t)
 static void push_reg(struct trans *t, u8 reg)
 {
     em_mem_op(&t->e, EM_MOV_STORE, EM_64, reg, tr_at(T1));
-    move_rsp(t, -WORD);
+    em_mov(&t->e, RSP, T1);
     if (reg == TB) tr_table_reload(t);
 }
 /* T1 = the memory operand */
@@ -49,7 +49,7 @@ static void push_imm(struct trans *t)
     em_byte(&t->e, 0xC7);
     em_modrm_mem(&t->e, 0, tr_at(T1));
     em_u32(&t->e, (u32)t->i->imm);
-    move_rsp(t, -WORD);
+    em_mov(&t->e, RSP, T1);
 }
 
 enum tr tr_push(struct trans *t)

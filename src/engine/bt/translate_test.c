@@ -229,8 +229,11 @@ static void set_up(void)
     make_memory();
     assert_int_equal(native_init(T.w, &e), 0);
     assert_int_equal(fault_stack_enter(&stack, &e), 0);
-    T.code = mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
-                  -1, 0);
+    u8 *code = mmap(NULL, PAGE_BYTES + CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC,
+                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(code != MAP_FAILED);
+    mprotect(code, PAGE_BYTES, PROT_NONE); /* a poll word there faults */
+    T.code = code + PAGE_BYTES;
     put_stub(STUB_STEP, bt_exit_step);
     put_stub(STUB_LINK, bt_exit_link);
     put_stub(STUB_LOOKUP, bt_exit_lookup);
@@ -243,6 +246,10 @@ static void set_up(void)
     set_vectors(true);
     struct engine_words *g = &T.v->eng;
     g->table = (u64)(uintptr_t)T.table + TABLE_SHIFT;
+    /* what bt_exit_lookup may look into: it finds nothing there */
+    static struct bt_state nothing;
+    nothing.lockstep = (struct lockstep *)&nothing;
+    T.v->engine_state = &nothing;
     syscall(SYS_arch_prctl, ARCH_SET_GS, T.v);
 }
 /* cmocka puts its own signal handlers in place for each test. */
@@ -740,9 +747,244 @@ static void test_blocks(void **state)
     random_blocks(12, env_u64("BT_CASES", 20000));
 }
 
+/* ---- by hand -----------------------------------------------------------------------------------
+ */
+
+static void start_block(u16 guest_off)
+{
+    T.b = (struct block){.first = T.insn, .mode = ISA_64};
+    T.guest_bytes = 0;
+    T.guest_off = guest_off;
+    memset(&T.hints, 0, sizeof T.hints);
+    set_vectors(true);
+}
+static void add_hex(const char *hex)
+{
+    u8 b[INSN_BYTES_MAX];
+    u32 n = 0;
+    for (; hex[2 * n]; n++) {
+        unsigned byte;
+        sscanf(hex + 2 * n, "%2x", &byte);
+        b[n] = (u8)byte;
+    }
+    add_insn(b, n);
+}
+static u32 translate(void)
+{
+    T.out.rw = T.code + CODE_START;
+    T.out.off = CODE_START;
+    T.out.room = CODE_BYTES - CODE_START;
+    return bt_translate(&T.bt, &T.b, T.guest_off, &T.out, &T.block);
+}
+
+/* Everything emitted is instructions, one after the other to the end; jumps stay inside or go to a
+ * stub; marks are at instructions, ascending. */
+static void check_emission(u32 bytes)
+{
+    static u8 starts[BT_BLOCK_CODE_BYTES];
+    const u8 *code = T.code + CODE_START;
+    ZydisDecoder d;
+    ZydisDecodedInstruction z;
+    ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+    ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+    memset(starts, 0, sizeof starts);
+    for (u32 n = 0; n < bytes; n += z.length) {
+        starts[n] = 1;
+        if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, code + n, bytes - n, &z, op))) {
+            dump();
+            fail_msg("no instruction at %x", n);
+        }
+    }
+    for (u32 n = 0; n < bytes; n += z.length) {
+        u64 to;
+        ZydisDecoderDecodeFull(&d, code + n, bytes - n, &z, op);
+        if (!(z.attributes & ZYDIS_ATTRIB_IS_RELATIVE) ||
+            op[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
+            continue;
+        ZydisCalcAbsoluteAddress(&z, op, CODE_START + n, &to);
+        bool stub = to == STUB_STEP || to == STUB_LINK || to == STUB_LOOKUP;
+        if (stub || (to - CODE_START < bytes && starts[to - CODE_START])) continue;
+        dump();
+        fail_msg("jump at %x to %" PRIx64, n, to);
+    }
+    for (u32 k = 0; k < T.block.marks; k++) {
+        assert_true(starts[T.block.mark[k].host_off]);
+        if (k) assert_true(T.block.mark[k].guest_off > T.block.mark[k - 1].guest_off);
+        if (k) assert_true(T.block.mark[k].host_off >= T.block.mark[k - 1].host_off);
+    }
+}
+static void test_emission(void **state)
+{
+    (void)state;
+    begin();
+    T.rng = env_u64("BT_SEED", 0xE317);
+    for (u32 n = 0; n < 20000; n++) {
+        T.seed = T.rng;
+        for (u32 k = 0; k < sizeof T.hints.checked; k++) T.hints.checked[k] = (u8)rnd();
+        for (u32 k = 0; k < sizeof T.hints.stepped; k++)
+            T.hints.stepped[k] = below(8) ? 0 : (u8)rnd();
+        set_vectors(below(2));
+        random_block(1 + below(BLOCK_MAX - 6));
+        if (!T.b.count) continue;
+        u32 bytes = translate();
+        assert_int_equal(bytes, T.block.code_bytes);
+        assert_in_range(T.block.marks, 1, T.b.count);
+        assert_int_equal(T.block.guest_off, T.guest_off);
+        check_emission(bytes);
+    }
+    memset(&T.hints, 0, sizeof T.hints);
+}
+
+/* Instructions that must not leave translated code when their operands are ordinary. */
+static const char *const inline_forms[] = {
+    "488b4608", "48894608",   "4c8b5608",   "4c895608",   "450fb65608", "440fb71e",
+    "8a6601",   "886601",     "480fb106",   "f0480fc106", "48870e",     "48013e",
+    "48ff06",   "480fba2e05", "480faf06",   "48f726",     "4c0316",     "660f6f06",
+    "f30f6f06", "660f7f06",   "0f1006",     "f20f5806",   "f30f7e06",   "c5fe6f06",
+    "c5fc5806", "c5f96f06",   "c4e2f8f206", "660f3800c1", "0fae1e",     "480fc70e",
+    "50",       "4152",       "58",         "415a",       "6a01",       "ff36",
+    "8f06",     "c9",         "f390",       "0faee8",     "90",         "480fc8",
+    "4d89fa",   "4d01d7",     "4d87d3",     "48d3e0",     "49d3e2",     "0f94c0",
+    "410f94c2", "480f44c2",   "4c0f4416",   "488d04b6",   "4e8d1456",   "488d0500000000",
+    "f3a4",     "f348a5",     "f3aa",       "f348ab",     "a4",         "ab",
+    "48ad",     "c4e2fbf7c1", "f3480fb8c0", "480fbcc0",   "98",         "4899",
+    "9e",       "9f",         "f8",         "f5"};
+
+static void ordinary_state(void)
+{
+    random_state();
+    for (u32 n = 0; n < GPRS; n++) T.v->gpr[n] = ARENA + 0x40 * n;
+    T.v->gpr[RSP] = ARENA + 0x800;
+    T.v->gpr[RBP] = ARENA + 0x900;
+    T.v->gpr[RCX] = 5;
+    T.v->gpr[RDX] = 0;
+    T.v->rflags &= ~(u64)RFLAGS_DF;
+    T.v->fx.mxcsr = 0x1F80;
+    for (u64 n = 0; n < ARENA_BYTES; n += 8) {
+        u64 val = 0x1F80;
+        memcpy(host_at(ARENA + n), &val, 8);
+    }
+}
+static void test_inline_forms(void **state)
+{
+    (void)state;
+    begin();
+    for (u32 k = 0; k < ARRAY_LEN(inline_forms); k++) {
+        bool avx =
+            inline_forms[k][0] == 'c' && (inline_forms[k][1] == '5' || inline_forms[k][1] == '4');
+        if (avx && !T.bt.has_avx) continue;
+        start_block(64);
+        add_hex(inline_forms[k]);
+        if (!T.b.count) fail_msg("%s does not decode", inline_forms[k]);
+        ordinary_state();
+        u32 why = run_translated();
+        if (why != BT_EXIT_STEP) continue;
+        dump();
+        fail_msg("%s: %s", inline_forms[k], T.trap < 0 ? "no inline form" : "fault");
+    }
+}
+
+/* Exits name their targets; the link site is a jump that C can point elsewhere. */
+static void test_exits(void **state)
+{
+    (void)state;
+    begin();
+    start_block(64);
+    add_hex("eb10");
+    ordinary_state();
+    assert_int_equal(run_translated(), BT_EXIT_LINK);
+    assert_int_equal(T.v->eng.exit_arg, 64 + 2 + 16);
+    u32 site = (u32)T.v->eng.exit_site;
+    assert_in_range(site, CODE_START + 1, CODE_START + T.block.code_bytes - 4);
+    assert_int_equal(T.code[site - 1], 0xE9);
+    s32 rel = STUB_LOOKUP - (s32)(site + 4);
+    memcpy(T.code + site, &rel, 4);
+    T.v->rip = CODE_GVA + 64;
+    assert_int_equal(bt_enter(T.v, T.code + CODE_START), BT_EXIT_LOOKUP);
+
+    start_block(64);
+    add_hex("e900100000");
+    ordinary_state();
+    assert_int_equal(run_translated(), BT_EXIT_LOOKUP);
+    assert_int_equal(T.v->rip, CODE_GVA + 64 + 5 + 0x1000);
+
+    start_block(4095); /* falls off its page */
+    add_hex("90");
+    ordinary_state();
+    assert_int_equal(run_translated(), BT_EXIT_LOOKUP);
+    assert_int_equal(T.v->rip, CODE_GVA + 4096);
+
+    start_block(64);
+    add_hex("0fa2"); /* CPUID has no inline form */
+    ordinary_state();
+    assert_int_equal(run_translated(), BT_EXIT_STEP);
+    assert_int_equal(T.v->rip, CODE_GVA + 64);
+}
+
+/* A block that jumps to its own start does not leave; the poll word stops it. */
+static void test_loops_and_poll(void **state)
+{
+    (void)state;
+    begin();
+    start_block(64);
+    add_hex("48ffc0"); /* inc rax; loop back */
+    add_hex("e2fb");
+    ordinary_state();
+    T.v->gpr[RCX] = 1000;
+    u64 rax = T.v->gpr[RAX];
+    assert_int_equal(run_translated(), BT_EXIT_LINK);
+    assert_int_equal(T.v->gpr[RAX], rax + 1000);
+    assert_int_equal(T.v->gpr[RCX], 0);
+
+    T.bt.stubs.poll = (u32) - (s32)PAGE_BYTES; /* in front of the code */
+    ordinary_state();
+    rax = T.v->gpr[RAX];
+    u32 why = run_translated();
+    T.bt.stubs.poll = POLL;
+    assert_int_equal(why, BT_EXIT_STEP);
+    assert_int_equal(T.trap, EXC_PF);
+    assert_int_equal(T.v->rip, CODE_GVA + 64);
+    assert_int_equal(T.v->gpr[RAX], rax);
+}
+
+/* A class that may not run, hints, and a poor host all lead to the interpreter. */
+static void test_what_is_left_to_the_interpreter(void **state)
+{
+    static const char *const vectors[] = {"0f58c1", "660fefc0", "0f1006"};
+    (void)state;
+    begin();
+    for (u32 k = 0; k < ARRAY_LEN(vectors); k++) {
+        start_block(64);
+        add_hex(vectors[k]);
+        T.v->fpu_fault[FPU_SSE] = EXC_NM;
+        ordinary_state();
+        assert_int_equal(run_translated(), BT_EXIT_STEP);
+        T.v->fpu_fault[FPU_SSE] = 0;
+        set_vectors(false);
+        ordinary_state();
+        assert_int_equal(run_translated(), BT_EXIT_STEP);
+    }
+    start_block(64);
+    add_hex("90");
+    add_hex("4801c0");
+    T.hints.stepped[65 / 8] = 1 << 65 % 8;
+    ordinary_state();
+    assert_int_equal(run_translated(), BT_EXIT_STEP);
+    assert_int_equal(T.v->rip, CODE_GVA + 65);
+    start_block(64);
+    add_hex("d9e8"); /* x87 */
+    ordinary_state();
+    assert_int_equal(run_translated(), BT_EXIT_STEP);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_single_instructions),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_emission),
+                                       cmocka_unit_test(test_inline_forms),
+                                       cmocka_unit_test(test_exits),
+                                       cmocka_unit_test(test_loops_and_poll),
+                                       cmocka_unit_test(test_what_is_left_to_the_interpreter),
+                                       cmocka_unit_test(test_single_instructions),
                                        cmocka_unit_test(test_blocks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
