@@ -1,5 +1,5 @@
 /* apic.c - interrupt controllers, PIT and application processors.
- * SDM volume 3A chapter 10 (APIC), 8.4 (start-up); Intel 8259A, 8254 and 82093AA data sheets. */
+ * SDM volume 3A chapter 11 (APIC), 9.4 (start-up); Intel 8259A, 8254 and 82093AA data sheets. */
 #include "guest/lib/apic.h"
 #include "guest/lib/rt.h"
 

@@ -1,7 +1,7 @@
 /* badcr - control register loads that would leave 64-bit mode by the back door or set a reserved
  * bit of CR3: each must be #GP
  * and change nothing.  An image of its own: an implementation that accepts one does not come back.
- * SDM volume 2B "MOV - Move to/from Control Registers", volume 3A 9.8.5.4. */
+ * SDM volume 2B "MOV - Move to/from Control Registers", volume 3A 10.8.5.4. */
 #include "guest/lib/rt.h"
 
 int main(void)

@@ -1,6 +1,6 @@
 /* basic - what every engine needs first, in instructions any KVM executes, software emulations
  * included: loops, port and memory-mapped I/O, the interrupt window, task priority, and waking from
- * HLT by each timer. SDM volume 3A chapters 6 and 10. No test asserts how long anything takes. */
+ * HLT by each timer. SDM volume 3A chapters 6 and 11. No test asserts how long anything takes. */
 #include "guest/lib/apic.h"
 #include "guest/lib/rt.h"
 

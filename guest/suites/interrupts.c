@@ -1,5 +1,5 @@
 /* interrupts - PIC, I/O APIC, local APIC and its timer, PIT, RTC; shadows, masking, priority.
- * SDM volume 3A chapters 6 and 10.  No test asserts how long anything takes, only that it comes,
+ * SDM volume 3A chapters 6 and 11.  No test asserts how long anything takes, only that it comes,
  * how often it comes per programming, and in which order; a wait that never ends is the runner's
  * time limit. */
 #include "guest/lib/apic.h"

@@ -1,6 +1,6 @@
 /* modes - 16- and 32-bit code: compatibility mode, and a round trip out of long mode: 32-bit
  * protected mode without paging, with 4 MiB pages, with PAE, real mode, and back.
- * SDM volume 3A chapters 9.8, 9.9, 20 and 4.3, 4.4. */
+ * SDM volume 3A chapters 10.8, 10.9, 4.3 and 4.4, volume 3B chapter 21. */
 #include "guest/lib/rt.h"
 
 enum { RM = 0x7000, RM_OUT = 0x6000, S0 = SEL_FREE };

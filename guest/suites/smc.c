@@ -1,4 +1,4 @@
-/* smc - self-modifying and cross-modifying code.  SDM volume 3A 8.1.3: after the store, a jump
+/* smc - self-modifying and cross-modifying code.  SDM volume 3A 9.1.3: after the store, a jump
  * (same processor) or a serialising instruction (another processor's store) is enough to see new
  * code. */
 #include "guest/lib/apic.h"

@@ -1,5 +1,5 @@
 /* smp - several processors: start-up, locked operations, IPIs, TLB shootdown, memory ordering.
- * SDM volume 3A chapters 8 and 10.  With one CPU only the single-CPU parts run. */
+ * SDM volume 3A chapters 9 and 11.  With one CPU only the single-CPU parts run. */
 #include "guest/lib/apic.h"
 #include "guest/lib/rt.h"
 

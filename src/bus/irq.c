@@ -1,5 +1,5 @@
 /* bus/irq.c - wired-OR interrupt pins and the decoding of message-signalled interrupts.
- * Spec: SDM vol 3A 10.11 (message signalled interrupts). */
+ * Spec: SDM vol 3A 11.11 (message signalled interrupts). */
 #include "bus/irq.h"
 
 #include "base/check.h"

@@ -44,7 +44,7 @@ void irq_set(struct irq_line *line, bool level);
 /** irq_pulse - a rising and a falling edge (edge-triggered users). */
 void irq_pulse(struct irq_line *line);
 
-/* An interrupt message on the APIC bus: I/O APIC redirection, MSI, IPI. SDM vol 3A 10.6.1, 10.11.
+/* An interrupt message on the APIC bus: I/O APIC redirection, MSI, IPI. SDM vol 3A 11.6.1, 11.11.
  * */
 enum intr_mode { /* delivery mode field */
                  INTR_FIXED = 0,

@@ -91,7 +91,7 @@ struct vcpu_cfg {
     const struct cpu_model *model;
 };
 void vcpu_init(struct vcpu *v, const struct vcpu_cfg *cfg);
-/** vcpu_reset - RESET (SDM vol. 3A table 9-1): real mode at F000:FFF0. @init: INIT keeps x87/SSE,
+/** vcpu_reset - RESET (SDM vol. 3A table 10-1): real mode at F000:FFF0. @init: INIT keeps x87/SSE,
  * MSRs and CR0.CD/NW. */
 void vcpu_reset(struct vcpu *v, bool init);
 /** vcpu_start_sipi - leave wait-for-SIPI at @vector << 12 in real mode. */

@@ -6,7 +6,7 @@
  *     PPR = max(TPR, class of the highest in-service vector)
  * and INTR is up when the highest requested vector's class is above PPR's, or the PIC has
  * something for this CPU.
- * Spec: SDM vol 3A 10.4 (registers, reset), 10.8 (handling interrupts).  Threads: under the bus
+ * Spec: SDM vol 3A 11.4 (registers, reset), 11.8 (handling interrupts).  Threads: under the bus
  * lock. */
 #include <string.h>
 
@@ -26,7 +26,7 @@ static void set_bit(u64 set[4], u8 v) { set[v / 64] |= BIT(v % 64); }
 static void clear_bit(u64 set[4], u8 v) { set[v / 64] &= ~BIT(v % 64); }
 static bool has_bit(const u64 set[4], u8 v) { return set[v / 64] & BIT(v % 64); }
 
-/* SDM 10.8.3.1 */
+/* SDM 11.8.3.1 */
 u32 lapic_ppr(const struct lapic *l)
 {
     int isrv = highest(l->isr);
@@ -108,7 +108,7 @@ void lapic_error(struct lapic *l, u32 esr_bit)
     if (!(lvt & LVT_MASKED) && (lvt & LVT_VECTOR) >= 16) lapic_accept(l, (u8)lvt, false);
 }
 
-/* SDM 10.5.1: deliver as the entry says. ExtINT is a level, not an event: lapic_update() looks at
+/* SDM 11.5.1: deliver as the entry says. ExtINT is a level, not an event: lapic_update() looks at
  * it. */
 void lapic_lvt_raise(struct lapic *l, u32 index)
 {
@@ -163,7 +163,7 @@ u32 lapic_id(const struct lapic *l) { return l->initial_id; }
 
 /* ---- class ----------------------------------------------------------------------------------- */
 
-/* SDM 10.4.7.3: state after INIT; 10.4.7.1 adds id and base. */
+/* SDM 11.4.7.3: state after INIT; 11.4.7.1 adds id and base. */
 void lapic_init_state(struct lapic *l)
 {
     lapic_timer_stop(l);

@@ -4,7 +4,7 @@
  * The processor side (the machine's cpu_env) calls these functions under the bus lock, from that
  * CPU's thread. The answer "is there something to take" arrives through intr_cpu_ops.intr on every
  * change of the INTR pin.
- * Spec: SDM vol 3A chapter 10 (APIC). */
+ * Spec: SDM vol 3A chapter 11 (APIC). */
 #ifndef DEV_LAPIC_H
 #define DEV_LAPIC_H
 #include "base/clk.h"

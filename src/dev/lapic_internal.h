@@ -4,7 +4,7 @@
 #define DEV_LAPIC_INTERNAL_H
 #include "dev/lapic.h"
 
-/* Register numbers: MMIO offset >> 4, MSR - 0x800. SDM vol 3A table 10-1 and 10-6. */
+/* Register numbers: MMIO offset >> 4, MSR - 0x800. SDM vol 3A table 11-1 and 11-6. */
 enum lapic_reg {
     REG_ID = 0x02,
     REG_VERSION = 0x03,

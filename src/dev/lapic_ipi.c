@@ -1,12 +1,12 @@
 /* dev/lapic_ipi.c - interrupt messages: who is meant, and what arrives there.
- * Spec: SDM vol 3A 10.6 (issuing IPIs, 10.6.2 destinations), 10.12.9-10.12.10 (x2APIC ICR and
+ * Spec: SDM vol 3A 11.6 (issuing IPIs, 11.6.2 destinations), 11.12.9-11.12.10 (x2APIC ICR and
  * logical ids). */
 #include "dev/lapic_internal.h"
 
 enum { ICR_LOGICAL = 1 << 11, ICR_ASSERT = 1 << 14, ICR_LEVEL = 1 << 15 };
 enum shorthand { TO_DEST, TO_SELF, TO_ALL, TO_OTHERS };
 
-/* x2APIC logical id: cluster in the high half, one bit of 16 in the low one (SDM 10.12.10.2). */
+/* x2APIC logical id: cluster in the high half, one bit of 16 in the low one (SDM 11.12.10.2). */
 static u32 x2_ldr(const struct lapic *l)
 {
     return (l->initial_id >> 4) << 16 | 1u << (l->initial_id & 15);

@@ -3,7 +3,7 @@
  * regs[] says for each register who may read or write it and which bits exist; the two doors
  * differ only in how they complain: MMIO sets "illegal register address" in the ESR, an MSR access
  * is #GP.
- * Spec: SDM vol 3A 10.4.1, 10.5, 10.8, 10.12.1 (table 10-6). */
+ * Spec: SDM vol 3A 11.4.1, 11.5, 11.8, 11.12.1 (table 11-6). */
 #include "dev/lapic_internal.h"
 
 enum { R = 1 << 0, W = 1 << 1, XR = 1 << 2, XW = 1 << 3, RX = R | XR, WX = W | XW };
@@ -79,7 +79,7 @@ static u32 reg_read(const struct lapic *l, u32 reg)
     }
 }
 
-/* Software disable masks every LVT entry, and they stay masked until enabled (SDM 10.4.7.2). */
+/* Software disable masks every LVT entry, and they stay masked until enabled (SDM 11.4.7.2). */
 static void write_svr(struct lapic *l, u32 val)
 {
     l->svr = val;
@@ -156,7 +156,7 @@ void lapic_mmio_write(struct lapic *l, gpa_t gpa, u64 val, u32 bytes)
 
 /* ---- MSRs ------------------------------------------------------------------------------------ */
 
-/* SDM 10.12.5, figure 10-27: disabled <-> xAPIC -> x2APIC -> disabled; every other change is #GP.
+/* SDM 11.12.5, figure 11-27: disabled <-> xAPIC -> x2APIC -> disabled; every other change is #GP.
  * */
 static bool write_base(struct lapic *l, u64 val)
 {
@@ -189,7 +189,7 @@ static bool x2_write(struct lapic *l, u32 reg, u64 val)
     if (reg == REG_ICR) ok |= 0xFFFFFFFFull << 32 | BIT(12);
     if (val & ~ok) return false;
     if (reg == REG_SELF_IPI) {
-        l->icr = (u32)val | 1u << 18; /* as an ICR write with the self shorthand (SDM 10.12.11) */
+        l->icr = (u32)val | 1u << 18; /* as an ICR write with the self shorthand (SDM 11.12.11) */
         lapic_icr_send(l);
         return true;
     }

@@ -2,7 +2,7 @@
  *
  * A running counter is stored as the virtual time of its next expiry; the current count is
  * computed from it when the guest asks. Input clock bus_khz, divided by 1..128.  Spec: SDM vol 3A
- * 10.5.4. */
+ * 11.5.4. */
 #include "dev/lapic_internal.h"
 
 /* A shorter period cannot be served by a host timer and would only starve the event loop. */
@@ -106,7 +106,7 @@ void lapic_timer_write_div(struct lapic *l, u32 div)
     lapic_timer_sync(l);
 }
 
-/* Entering or leaving TSC-deadline mode stops the timer (SDM 10.5.4.1). */
+/* Entering or leaving TSC-deadline mode stops the timer (SDM 11.5.4.1). */
 void lapic_timer_write_lvt(struct lapic *l, u32 lvt)
 {
     bool was = mode(l) == LVT_TSC_DEADLINE;

@@ -17,7 +17,7 @@ struct place {
 static enum access kind_of(u8 rw) { return rw & OPND_W ? ACC_WRITE : ACC_READ; }
 
 /* Data breakpoints: note hits for the debug trap after this instruction (SDM vol. 3B
- * section 17.2.4). */
+ * section 18.2.4). */
 static void note_watchpoints(struct vcpu *v, gva_t gva, u32 bytes, enum access kind)
 {
     static const u8 len_bytes[4] = {1, 2, 8, 4};

@@ -1,5 +1,5 @@
 /* The software TLB as the guest sees it: which translation an access uses after which change, and
- * that accesses are whole or not at all. Spec: SDM vol. 3A section 4.10, vol. 3B section 17.2. */
+ * that accesses are whole or not at all. Spec: SDM vol. 3A section 4.10, vol. 3B section 18.2. */
 #include "mmu/rig_test.h"
 
 enum { P = 1 << 0, W = 1 << 1, U = 1 << 2, A = 1 << 5, D = 1 << 6, PS = 1 << 7 };

@@ -1,5 +1,5 @@
 /* step.c - see step.h. One instruction, precisely; clarity first. Spec: SDM vol. 3A
- * sections 6.8-6.9, vol. 3B chapter 17. */
+ * sections 6.8-6.9, vol. 3B chapter 18. */
 #include "engine/common/step.h"
 
 #include <Zydis/Zydis.h>
