@@ -14,7 +14,7 @@ enum {
     EXEC_PAGE_BITS = 1 << 15,
     EXEC_REGION_BITS = 1 << 12,
     REGION_SHIFT = 30,
-    JUMP_GROUP = 1 << 10, /* entries of pages with the same low three bits */
+    JUMP_GROUP = PAGE_BYTES, /* entries of pages with the same low two bits */
     CROSS_SLOTS = 1024,
     SLOW_SITES = 256,
     SLOW_FAULTS_MAX = 64
@@ -67,10 +67,7 @@ struct bt_state {
     struct slow_site slow[SLOW_SITES];
     struct lockstep *lockstep; /* of the engine lockstep, else NULL */
 };
-static inline u32 jump_index(u64 address)
-{
-    return (u32)((address >> 12 & 7) << 10 | (address & 0x3FF));
-}
+static inline u32 jump_index(u64 address) { return (u32)(address & JUMP_MASK); }
 static inline u64 exec_page_hash(u64 address) { return (address >> PAGE_SHIFT) % EXEC_PAGE_BITS; }
 static inline struct bt_state *state_of(struct vcpu *v) { return v->engine_state; }
 

@@ -18,12 +18,12 @@ enum {
     BT_MARKS = 1 << 20,
     BT_PAGE_SETS = 2048,
     BT_PAGE_WAYS = 8,
-    JUMP_ENTRIES = 1 << 13,
+    JUMP_ENTRIES = 1 << 14,
     BLOCK_SETS = 1 << 15, /* of the index by physical address */
     BLOCK_WAYS = 4,
 };
 #define BT_CODE_BYTES MIB(64)
-#define JUMP_MASK 0x73FFull /* address bits 14:12 and 9:0 choose the entry */
+#define JUMP_MASK 0x3FFFull /* address bits 13:0 choose the entry */
 
 struct bt_page {
     u64 page;  /* guest-physical page number * VARIANTS + variant + 1; 0 when unused */
