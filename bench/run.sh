@@ -2,7 +2,7 @@
 # run.sh [--markdown] [--quick] - what `make bench` prints: speed, boot time, memory and idle CPU of ring3, with Bochs,
 # QEMU TCG and native beside it where they can run the same work.  Ratios come from this one run.
 #   B       build folder (build)      RUNS   repetitions of each speed measurement, the best counts (3)
-#   ENGINES engines of ring3 (interp) IDLE_SECONDS  length of the idle measurement (10)
+#   ENGINES engines of ring3 (interp bt) IDLE_SECONDS  length of the idle measurement (10)
 # The compute work is guest/bench: one object file, linked bare-metal and as a Linux program; it prints a line when
 # it starts and one when it is done, and the host times the span.  One instruction count serves all: ring3's own counter
 # for the whole image (a repeated string instruction counts once; the code outside the span is a few thousand).
@@ -111,7 +111,7 @@ speed() { # label command...
 }
 
 insns=
-for engine in ${ENGINES:-interp}; do
+for engine in ${ENGINES:-interp bt}; do
     speed "ring3 $engine" ring3_bench "$engine"
     [ -n "$insns" ] || insns=$(json_number "$tmp/stats" insns)
     peak["ring3 $engine"]=$(json_number "$tmp/stats" peak_memory_kib)
@@ -169,7 +169,7 @@ if [ "$quick" = no ]; then
 fi
 if [ "$quick" = no ] && [ -s "$guest/vmlinuz" ]; then
     cmdline="console=ttyS0 quiet"
-    for engine in ${ENGINES:-interp}; do
+    for engine in ${ENGINES:-interp bt}; do
         boot_guest "ring3 $engine" "$RING3" run --kernel "$guest/vmlinuz" --initrd "$guest/initrd.cpio.gz" \
             --cmdline "$cmdline" --memory 512M --engine "$engine" --serial stdio --quiet
     done
