@@ -404,13 +404,12 @@ static const struct outer_ops ops = {.run = run, .step = step, .code_changed = b
 static enum run_exit bt_run(struct vcpu *v, u64 budget)
 {
     struct bt_state *s = state_of(v);
-    struct err e;
-    if (fault_stack_enter(&s->stack, &e) < 0) return RUN_FAILED;
+    if (fault_stack_enter(&s->stack, &s->err) < 0) return RUN_FAILED;
     syscall(SYS_arch_prctl, ARCH_SET_GS, v);
     mmu_enter_guest(v);
     enum run_exit why = outer_loop(v, budget, &ops);
     mmu_leave_guest(v);
-    fault_stack_leave(&s->stack);
+    fault_stack_leave();
     return why;
 }
 
@@ -464,6 +463,7 @@ static void bt_fini(struct vcpu *v)
     v->kick = NULL;
     mmu_unobserve(v, &s->observer);
     fault_unregister(&s->region);
+    fault_stack_fini(&s->stack);
     bt_tables_destroy(s->tables);
     bt_views_fini(&s->views);
     for (u32 i = 0; i < JUMP_CACHES; i++) free(s->jump[i].entry);
@@ -489,6 +489,7 @@ static int bt_init(struct vcpu *v, struct err *e)
     if (rc == 0)
         rc = bt_tables_create(&s->tables, v, &s->views, bt_tables_users(v->model->vcpus), e);
     if (rc == 0) rc = jump_init(s, e);
+    if (rc == 0) rc = fault_stack_init(&s->stack, e);
     if (rc == 0) {
         choose_vectors(s, v->model);
         s->region = (struct fault_region){(u64)(uintptr_t)s->code.rx, BT_CODE_BYTES, bt_on_fault};
@@ -504,6 +505,11 @@ static int bt_init(struct vcpu *v, struct err *e)
     return 0;
 }
 
+static const struct err *bt_failure(const struct vcpu *v)
+{
+    return &((const struct bt_state *)v->engine_state)->err;
+}
+
 const struct engine engine_bt = {
     .name = "bt",
     .probe = bt_probe,
@@ -512,4 +518,5 @@ const struct engine engine_bt = {
     .run = bt_run,
     .invalidate = bt_invalidate,
     .kick = bt_kick,
+    .failure = bt_failure,
 };

@@ -62,6 +62,7 @@ struct bt_state {
     struct tlb_observer observer;
     struct fault_region region;
     struct fault_stack stack;
+    struct err err;      /* why run() failed */
     _Atomic bool inside; /* translated code may be running */
     _Atomic bool armed;  /* the poll page is unreadable    */
     struct slow_site slow[SLOW_SITES];

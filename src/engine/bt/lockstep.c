@@ -336,7 +336,7 @@ static enum run_exit lockstep_run(struct vcpu *v, u64 budget)
     mmu_enter_guest(v);
     enum run_exit why = outer_loop(v, budget, &ops);
     mmu_leave_guest(v);
-    fault_stack_leave(&s->stack);
+    fault_stack_leave();
     return l->failed ? RUN_FAILED : why;
 }
 

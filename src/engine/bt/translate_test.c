@@ -228,6 +228,7 @@ static void set_up(void)
     T.v->mmu = &host_ops;
     make_memory();
     assert_int_equal(native_init(T.w, &e), 0);
+    assert_int_equal(fault_stack_init(&stack, &e), 0);
     assert_int_equal(fault_stack_enter(&stack, &e), 0);
     u8 *code = mmap(NULL, PAGE_BYTES + CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC,
                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -76,25 +76,28 @@ void fault_unregister(struct fault_region *r)
     }
 }
 
-/* AUTODISARM: the kernel does not look whether RSP happens to point into this stack, which a guest
- * could arrange. */
-int fault_stack_enter(struct fault_stack *s, struct err *e)
+int fault_stack_init(struct fault_stack *s, struct err *e)
 {
     s->memory = malloc(STACK_BYTES);
-    if (!s->memory) return err_set(e, E_NOMEM, "signal stack");
-    stack_t ss = {.ss_sp = s->memory, .ss_size = STACK_BYTES, .ss_flags = stack_autodisarm};
-    if (sigaltstack(&ss, NULL) == 0) return 0;
-    err_errno(e, "signal stack");
-    free(s->memory);
-    s->memory = NULL;
-    return E_SYS;
+    return s->memory ? 0 : err_set(e, E_NOMEM, "signal stack");
 }
 
-void fault_stack_leave(struct fault_stack *s)
+void fault_stack_fini(struct fault_stack *s)
 {
-    stack_t off = {.ss_flags = SS_DISABLE};
-    if (!s->memory) return;
-    sigaltstack(&off, NULL);
     free(s->memory);
     s->memory = NULL;
+}
+
+/* AUTODISARM: the kernel does not look whether RSP happens to point into this stack, which a guest
+ * could arrange. */
+int fault_stack_enter(const struct fault_stack *s, struct err *e)
+{
+    stack_t ss = {.ss_sp = s->memory, .ss_size = STACK_BYTES, .ss_flags = stack_autodisarm};
+    return sigaltstack(&ss, NULL) == 0 ? 0 : err_errno(e, "signal stack");
+}
+
+void fault_stack_leave(void)
+{
+    stack_t off = {.ss_flags = SS_DISABLE};
+    sigaltstack(&off, NULL);
 }

@@ -27,8 +27,11 @@ void fault_unregister(struct fault_region *r);
 struct fault_stack {
     void *memory; /* owned */
 };
-/** fault_stack_enter - give this thread a signal stack (usable whatever RSP holds).
- * fault_stack_leave takes it away. */
-int fault_stack_enter(struct fault_stack *s, struct err *e) MUST_USE;
-void fault_stack_leave(struct fault_stack *s);
+/** fault_stack_init - memory for one. Returns 0, E_NOMEM. fault_stack_fini frees it. */
+int fault_stack_init(struct fault_stack *s, struct err *e) MUST_USE;
+void fault_stack_fini(struct fault_stack *s);
+/** fault_stack_enter - signals of this thread use @s from now on, whatever RSP holds.
+ * fault_stack_leave: no longer. Errors: E_SYS. */
+int fault_stack_enter(const struct fault_stack *s, struct err *e) MUST_USE;
+void fault_stack_leave(void);
 #endif
