@@ -12,10 +12,12 @@ struct tlb_entry {
     u64 tag;    /* gva page | tlb context; TLB_EMPTY when unused */
     u64 addend; /* host address minus gva                        */
 };
+/* What an engine's caches of jump targets have to know of the mapping. */
+enum tlb_exec { TLB_EXEC_GLOBAL = 1 << 0, TLB_EXEC_LARGE = 1 << 1 };
 #define TLB_EMPTY (~0ull)
 struct tlb {
     struct tlb_entry e[ACC_KINDS][TLB_ENTRIES];
-    u64 exec_gpa[TLB_ENTRIES]; /* physical page of each ACC_EXEC entry */
+    u64 exec_page[TLB_ENTRIES]; /* of each ACC_EXEC entry: physical page | enum tlb_exec */
     /* low 12 bits of tags now: address space and privilege; vcpu_mode_changed() keeps it current */
     u64 ctx;
 };

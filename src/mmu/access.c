@@ -226,7 +226,7 @@ int mmu_fetch_page(struct vcpu *v, gva_t gva, hva_t *page, gpa_t *page_gpa)
         return 0;
     }
     *page = (hva_t)(uintptr_t)((gva & PAGE_MASK) + e->addend);
-    *page_gpa = v->tlb.exec_gpa[i];
+    *page_gpa = v->tlb.exec_page[i] & PAGE_MASK;
     return 0;
 }
 

@@ -211,7 +211,10 @@ void tlb_fill(struct vcpu *v, gva_t gva, enum access kind, u64 ctx, const struct
     struct tlb_entry *e = &v->tlb.e[kind][tlb_index(gva)];
     e->tag = (gva & PAGE_MASK) | ctx;
     e->addend = (u64)(uintptr_t)page - (gva & PAGE_MASK);
-    if (kind == ACC_EXEC) v->tlb.exec_gpa[tlb_index(gva)] = w->gpa & PAGE_MASK;
+    if (kind == ACC_EXEC)
+        v->tlb.exec_page[tlb_index(gva)] = (w->gpa & PAGE_MASK) |
+                                           (w->global ? TLB_EXEC_GLOBAL : 0) |
+                                           (w->page_shift > PAGE_SHIFT ? TLB_EXEC_LARGE : 0);
     if (w->page_shift == REGION_1G_SHIFT) region_mark(m->region_1g, gva >> REGION_1G_SHIFT);
     else if (w->page_shift > PAGE_SHIFT) region_mark(m->region_4m, gva >> REGION_4M_SHIFT);
     v->stats.tlb_fills++;

@@ -79,21 +79,17 @@ static struct jump_cache *jump_current(struct bt_state *s)
     return oldest;
 }
 
-/* Large pages may be up to 1 GiB; what lies in one is dropped with all of it. */
-static u64 exec_region_hash(u64 address) { return (address >> REGION_SHIFT) % EXEC_REGION_BITS; }
-static bool is_set(const u64 *map, u64 bit) { return map[bit / 64] >> (bit % 64) & 1; }
-
-/* The first code of a page enters a jump cache: what its mapping means for invalidations. */
-static void note_exec_page(struct bt_state *s, u64 rip)
+/* What a new entry for the code at @rip means for invalidations. */
+static void jump_note(struct bt_state *s, u64 rip)
 {
-    struct walk w;
-    u64 h = exec_page_hash(rip);
+    const struct vcpu *v = s->v;
+    const u64 n = (rip >> PAGE_SHIFT) & (TLB_ENTRIES - 1);
+    bool known = v->tlb.e[ACC_EXEC][n].tag == ((rip & PAGE_MASK) | v->tlb.ctx);
+    const u64 page = known ? v->tlb.exec_page[n] : TLB_EXEC_LARGE;
+    const u64 h = exec_page_hash(rip), r = exec_region_hash(rip);
     s->exec_pages[h / 64] |= BIT(h % 64);
-    if (mmu_walk(s->v, rip, ACC_EXEC, WALK_PEEK, &w)) return;
-    if (s->v->cpl != 3 && !w.global) s->global_code = false;
-    if (w.page_shift == PAGE_SHIFT) return;
-    h = exec_region_hash(rip);
-    s->exec_regions[h / 64] |= BIT(h % 64);
+    if (page & TLB_EXEC_LARGE) s->exec_regions[r / 64] |= BIT(r % 64);
+    if (v->cpl != 3 && !(page & TLB_EXEC_GLOBAL)) s->global_code = false;
 }
 
 /* Remember in @j where the code at linear @rip is. */
@@ -103,7 +99,7 @@ static void jump_add(struct bt_state *s, struct jump_cache *j, u64 rip, const u8
     if (e->minus_address == 0 - rip && e->code == code) return;
     *e = (struct jump_entry){0 - rip, code};
     j->used = ++s->jump_uses;
-    if (!is_set(s->exec_pages, exec_page_hash(rip))) note_exec_page(s, rip);
+    jump_note(s, rip);
     if ((rip & ~PAGE_MASK) + INSN_BYTES_MAX > PAGE_BYTES) { /* may go on in the next page */
         u64 next = exec_page_hash(rip + PAGE_BYTES);
         s->exec_pages[next / 64] |= BIT(next % 64);

@@ -70,6 +70,21 @@ struct bt_state {
 };
 static inline u32 jump_index(u64 address) { return (u32)(address & JUMP_MASK); }
 static inline u64 exec_page_hash(u64 address) { return (address >> PAGE_SHIFT) % EXEC_PAGE_BITS; }
+/* Large pages may be up to 1 GiB; what lies in one is dropped with all of it. */
+static inline u64 exec_region_hash(u64 address)
+{
+    return (address >> REGION_SHIFT) % EXEC_REGION_BITS;
+}
+static inline bool is_set(const u64 *map, u64 bit) { return map[bit / 64] >> (bit % 64) & 1; }
+/* Do invalidations already take account of an entry for @address, whose TLB entry has @exec_page?
+ */
+static inline bool jump_is_noted(const struct bt_state *s, u64 address, u64 exec_page)
+{
+    if (!is_set(s->exec_pages, exec_page_hash(address))) return false;
+    if (exec_page & TLB_EXEC_LARGE && !is_set(s->exec_regions, exec_region_hash(address)))
+        return false;
+    return exec_page & TLB_EXEC_GLOBAL || s->v->cpl == 3 || !s->global_code;
+}
 static inline struct bt_state *state_of(struct vcpu *v) { return v->engine_state; }
 
 /* bt.c: see there */

@@ -20,9 +20,9 @@ const u8 *bt_quick(struct vcpu *v, u64 address)
     const u32 off = (u32)(address & ~PAGE_MASK);
     if (!is_canonical(v, address) || off + INSN_BYTES_MAX > PAGE_BYTES || s->lockstep) return NULL;
     if (v->tlb.e[ACC_EXEC][n].tag != ((address & PAGE_MASK) | v->tlb.ctx)) return NULL;
-    const u64 h = exec_page_hash(address);
-    if (!(s->exec_pages[h / 64] >> (h % 64) & 1)) return NULL;
-    const gpa_t gpa = v->tlb.exec_gpa[n] + off;
+    const u64 page = v->tlb.exec_page[n];
+    if (!jump_is_noted(s, address, page)) return NULL;
+    const gpa_t gpa = (page & PAGE_MASK) + off;
     const struct bt_slot *slot = code_find(&s->code, gpa, s->variant);
     if (!slot) return NULL;
     struct jump_entry *e = (struct jump_entry *)(uintptr_t)v->eng.jump_cache;
