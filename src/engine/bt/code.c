@@ -4,46 +4,19 @@
 
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/check.h"
+#include "engine/common/hostmem.h"
 
 void bt_exit_step(void);
 void bt_exit_link(void);
 void bt_exit_lookup(void);
 void bt_jump(void);
 
-static void *reserve(size_t bytes)
-{
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                   -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
-static void release(void *p, size_t bytes)
-{
-    if (p) munmap(p, bytes);
-}
-
 static const size_t slot_bytes = sizeof(struct bt_slot) * (BT_BLOCKS + 1);
 static const size_t mark_bytes = sizeof(struct bt_mark) * BT_MARKS;
 static const size_t index_bytes = sizeof(struct block_ref) * BLOCK_SETS * BLOCK_WAYS;
 static const size_t pages_bytes = sizeof(struct bt_page) * BT_PAGE_SETS * BT_PAGE_WAYS;
-
-static int map_code(struct bt_code *c, struct err *e)
-{
-    int fd = memfd_create("ring3-bt", MFD_CLOEXEC);
-    if (fd < 0) return err_errno(e, "code cache");
-    int rc = ftruncate(fd, (off_t)BT_CODE_BYTES);
-    void *rw =
-        rc < 0 ? MAP_FAILED : mmap(NULL, BT_CODE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    void *rx =
-        rc < 0 ? MAP_FAILED : mmap(NULL, BT_CODE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    c->rw = rw == MAP_FAILED ? NULL : rw;
-    c->rx = rx == MAP_FAILED ? NULL : rx;
-    rc = c->rw && c->rx ? 0 : err_errno(e, "code cache");
-    close(fd);
-    return rc;
-}
 
 /* jmp [rip+2]; the address: blocks reach the routines of enter.S, wherever those are. */
 static u32 put_stub(struct bt_code *c, void (*target)(void))
@@ -59,12 +32,12 @@ static u32 put_stub(struct bt_code *c, void (*target)(void))
 int code_init(struct bt_code *c, struct err *e)
 {
     *c = (struct bt_code){0};
-    int rc = map_code(c, e);
+    int rc = hostmem_map_code("ring3-bt", BT_CODE_BYTES, &c->rw, &c->rx, e);
     if (rc < 0) goto fail;
-    c->slot = reserve(slot_bytes);
-    c->mark = reserve(mark_bytes);
-    c->pages = reserve(pages_bytes);
-    c->index = reserve(index_bytes);
+    c->slot = hostmem_reserve(slot_bytes);
+    c->mark = hostmem_reserve(mark_bytes);
+    c->pages = hostmem_reserve(pages_bytes);
+    c->index = hostmem_reserve(index_bytes);
     if (!c->slot || !c->mark || !c->pages || !c->index) {
         rc = err_set(e, E_NOMEM, "code cache tables");
         goto fail;
@@ -84,12 +57,12 @@ fail:
 
 void code_fini(struct bt_code *c)
 {
-    release(c->rw, BT_CODE_BYTES);
-    release(c->rx, BT_CODE_BYTES);
-    release(c->slot, slot_bytes);
-    release(c->mark, mark_bytes);
-    release(c->pages, pages_bytes);
-    release(c->index, index_bytes);
+    hostmem_release(c->rw, BT_CODE_BYTES);
+    hostmem_release(c->rx, BT_CODE_BYTES);
+    hostmem_release(c->slot, slot_bytes);
+    hostmem_release(c->mark, mark_bytes);
+    hostmem_release(c->pages, pages_bytes);
+    hostmem_release(c->index, index_bytes);
     *c = (struct bt_code){0};
 }
 

@@ -3,24 +3,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "cpu/insn_exec.h"
+#include "engine/common/hostmem.h"
 #include "engine/common/native.h"
 #include "engine/common/step.h"
 #include "mmu/mmu.h"
-
-/* Zeroed memory that costs nothing until touched. */
-static void *reserve(size_t bytes)
-{
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                   -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
-static void release(void *p, size_t bytes)
-{
-    if (p) munmap(p, bytes);
-}
 
 static size_t pages_bytes(const struct cache *c)
 {
@@ -33,10 +21,10 @@ static const size_t crosser_bytes = sizeof(struct crosser) * CROSSERS;
 int cache_init(struct cache *c, struct cache_size size, struct err *e)
 {
     *c = (struct cache){.size = size};
-    c->pages = reserve(pages_bytes(c));
-    c->blocks = reserve(blocks_bytes);
-    c->pool = reserve(pool_bytes(c));
-    c->crosser = reserve(crosser_bytes);
+    c->pages = hostmem_reserve(pages_bytes(c));
+    c->blocks = hostmem_reserve(blocks_bytes);
+    c->pool = hostmem_reserve(pool_bytes(c));
+    c->crosser = hostmem_reserve(crosser_bytes);
     c->last = c->pages;
     if (c->pages && c->blocks && c->pool && c->crosser) return 0;
     cache_fini(c);
@@ -45,10 +33,10 @@ int cache_init(struct cache *c, struct cache_size size, struct err *e)
 
 void cache_fini(struct cache *c)
 {
-    release(c->pages, pages_bytes(c));
-    release(c->blocks, blocks_bytes);
-    release(c->pool, pool_bytes(c));
-    release(c->crosser, crosser_bytes);
+    hostmem_release(c->pages, pages_bytes(c));
+    hostmem_release(c->blocks, blocks_bytes);
+    hostmem_release(c->pool, pool_bytes(c));
+    hostmem_release(c->crosser, crosser_bytes);
     *c = (struct cache){0};
 }
 

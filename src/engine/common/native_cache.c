@@ -4,40 +4,9 @@
  * further thunks are built in a scratch page for one execution at a time. */
 #define _GNU_SOURCE
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
+#include "engine/common/hostmem.h"
 #include "engine/common/native_internal.h"
-
-static void *map_table(u64 bytes)
-{
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                   -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
-static void unmap_table(void *p, u64 bytes)
-{
-    if (p) munmap(p, bytes);
-}
-
-static int map_code(struct native_cache *c, struct err *e)
-{
-    int fd = memfd_create("ring3-native", MFD_CLOEXEC);
-    if (fd < 0) return err_errno(e, "native: memfd");
-    if (ftruncate(fd, (off_t)NATIVE_CODE_BYTES) < 0) goto fail;
-    c->rw = mmap(NULL, NATIVE_CODE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (c->rw == MAP_FAILED) goto fail;
-    c->rx = mmap(NULL, NATIVE_CODE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    if (c->rx == MAP_FAILED) goto fail;
-    close(fd);
-    return 0;
-fail:
-    err_errno(e, "native: code cache");
-    close(fd);
-    if (c->rw == MAP_FAILED) c->rw = NULL;
-    if (c->rx == MAP_FAILED) c->rx = NULL;
-    return e ? e->code : E_SYS;
-}
 
 /* Where a thunk whose instruction faulted continues: give the monitor its own floating-point
  * environment back and return X_FAULT. */
@@ -65,10 +34,10 @@ int native_cache_init(struct native_cache *c, struct err *e)
     c->host.avx = __builtin_cpu_supports("avx2");
     c->host.avx512 = c->host.avx && __builtin_cpu_supports("avx512f") &&
                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-    int r = map_code(c, e);
+    int r = hostmem_map_code("ring3-native", NATIVE_CODE_BYTES, &c->rw, &c->rx, e);
     if (r < 0) goto fail;
-    c->table = map_table(NATIVE_THUNKS_MAX * sizeof *c->table);
-    c->bucket = map_table(NATIVE_BUCKETS * sizeof *c->bucket);
+    c->table = hostmem_reserve(NATIVE_THUNKS_MAX * sizeof *c->table);
+    c->bucket = hostmem_reserve(NATIVE_BUCKETS * sizeof *c->bucket);
     if (!c->table || !c->bucket) {
         r = err_set(e, E_NOMEM, "native: thunk tables");
         goto fail;
@@ -83,10 +52,10 @@ fail:
 
 void native_cache_fini(struct native_cache *c)
 {
-    unmap_table(c->rw, NATIVE_CODE_BYTES);
-    unmap_table(c->rx, NATIVE_CODE_BYTES);
-    unmap_table(c->table, NATIVE_THUNKS_MAX * sizeof *c->table);
-    unmap_table(c->bucket, NATIVE_BUCKETS * sizeof *c->bucket);
+    hostmem_release(c->rw, NATIVE_CODE_BYTES);
+    hostmem_release(c->rx, NATIVE_CODE_BYTES);
+    hostmem_release(c->table, NATIVE_THUNKS_MAX * sizeof *c->table);
+    hostmem_release(c->bucket, NATIVE_BUCKETS * sizeof *c->bucket);
     memset(c, 0, sizeof *c);
 }
 
