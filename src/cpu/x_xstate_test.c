@@ -184,9 +184,11 @@ static int setup(void **state)
 {
     struct cpu_model_cfg cfg = {.vcpus = 1, .tsc_khz = 2000000};
     u8 fx[512] __attribute__((aligned(16)));
-    fix = calloc(1, sizeof *fix);
+    fix = aligned_alloc(_Alignof(struct fixture), sizeof *fix);
     *state = fix;
-    if (!fix || cpu_model_init(&fix->model, "max", &cfg, NULL)) return -1;
+    if (!fix) return -1;
+    memset(fix, 0, sizeof *fix);
+    if (cpu_model_init(&fix->model, "max", &cfg, NULL)) return -1;
     memset(fix->v.tlb.e, 0xFF, sizeof fix->v.tlb.e);
     fix->v.mmu = &ops;
     fix->v.model = &fix->model;
