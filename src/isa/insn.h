@@ -83,7 +83,6 @@ struct insn {
     const void *thunk; /* COMPUTE: host code, owned by engine/common/native; NULL until first use */
     u64 imm;        /* first immediate, sign-extended; far pointer: offset; REL: signed distance */
     s64 disp;       /* displacement of the memory operand, or moffs */
-    u32 next_hint;  /* private to the engine */
     u16 row;        /* row of insn.def; INSN_COMPUTE; or INSN_UD (not an instruction we offer) */
     u16 mnemonic;   /* ZydisMnemonic */
     u16 mem_bytes;  /* size of the memory operand, 0 when there is none */
@@ -126,7 +125,7 @@ enum insn_flag {
 
 /**
  * isa_decode - decode one instruction.
- * @out   filled completely on success except exec, thunk and next_hint, which become 0
+ * @out   filled completely on success except exec and thunk, which become 0
  * @code  @avail bytes starting at the instruction (more than 15 are ignored)
  * Returns the length; 0 when @avail bytes are too few to tell; -1 when no x86 instruction starts so
  * (out->row = INSN_UD, out->len = 0, #UD is due), -2 when it would be longer than 15 bytes (#GP(0)

@@ -59,7 +59,7 @@ struct machine {
     struct irq_pin pic_intr;
     struct lapic_set lapics;
     struct pci_bus pci;
-    struct serial serial, debugcon;
+    struct serial serial;
     struct boot_image *image;
     struct acpi_config acpi;
     struct cpu_model model;

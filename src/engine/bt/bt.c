@@ -429,7 +429,6 @@ static int bt_probe(struct err *e)
 
 static void choose_vectors(struct bt_state *s, const struct cpu_model *model)
 {
-    s->bt.has_bmi2 = true;
     s->bt.has_avx = __builtin_cpu_supports("avx2") && cpu_model_has(model, FEAT_AVX);
     s->bt.has_avx512 =
         s->bt.has_avx && __builtin_cpu_supports("avx512bw") && cpu_model_has(model, FEAT_AVX512F);

@@ -107,7 +107,7 @@ struct bt {
     struct vcpu *v;
     const struct bt_hints *hints; /* of the page being translated */
     struct bt_stubs stubs;
-    bool has_bmi2, has_avx, has_avx512;
+    bool has_avx, has_avx512;
     bool user, smap, fsgsbase; /* CPL 3; CR4 bits: blocks are dropped when those change */
     u64 table[2];              /* TB of the supervisor's tables: RFLAGS.AC clear, set */
     bool vec_loaded;           /* translate for: guest vector registers are in the host's */

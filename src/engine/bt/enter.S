@@ -14,58 +14,53 @@
 bt_vec_keep:
     ret
 
-    .globl bt_vec_load128
-    .type bt_vec_load128, @function
-bt_vec_load128:
-    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
-    movaps V_VEC + 64*\n(%rdi), %xmm\n
+#define LOW_16 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+#define HIGH_16 16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+
+.macro routine name
+    .globl \name
+    .type \name, @function
+\name:
+.endm
+.macro load insn, file, regs:vararg
+    .irp n, \regs
+    \insn V_VEC + 64*\n(%rdi), %\file\n
     .endr
+.endm
+.macro save insn, file, regs:vararg
+    .irp n, \regs
+    \insn %\file\n, V_VEC + 64*\n(%rdi)
+    .endr
+.endm
+
+routine bt_vec_load128
+    load movaps, xmm, LOW_16
     ldmxcsr V_MXCSR(%rdi)
     ret
-    .globl bt_vec_save128
-    .type bt_vec_save128, @function
-bt_vec_save128:
-    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
-    movaps %xmm\n, V_VEC + 64*\n(%rdi)
-    .endr
+routine bt_vec_save128
+    save movaps, xmm, LOW_16
     stmxcsr V_MXCSR(%rdi)
     ret
-
-    .globl bt_vec_load256
-    .type bt_vec_load256, @function
-bt_vec_load256:
-    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
-    vmovaps V_VEC + 64*\n(%rdi), %ymm\n
-    .endr
+routine bt_vec_load256
+    load vmovaps, ymm, LOW_16
     vldmxcsr V_MXCSR(%rdi)
     ret
-    .globl bt_vec_save256
-    .type bt_vec_save256, @function
-bt_vec_save256:
-    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
-    vmovaps %ymm\n, V_VEC + 64*\n(%rdi)
-    .endr
+routine bt_vec_save256
+    save vmovaps, ymm, LOW_16
     vstmxcsr V_MXCSR(%rdi)
     vzeroupper
     ret
-
-    .globl bt_vec_load512
-    .type bt_vec_load512, @function
-bt_vec_load512:
-    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
-    vmovaps V_VEC + 64*\n(%rdi), %zmm\n
-    .endr
+routine bt_vec_load512
+    load vmovaps, zmm, LOW_16
+    load vmovaps, zmm, HIGH_16
     .irp n, 0,1,2,3,4,5,6,7
     kmovq V_K + 8*\n(%rdi), %k\n
     .endr
     vldmxcsr V_MXCSR(%rdi)
     ret
-    .globl bt_vec_save512
-    .type bt_vec_save512, @function
-bt_vec_save512:
-    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
-    vmovaps %zmm\n, V_VEC + 64*\n(%rdi)
-    .endr
+routine bt_vec_save512
+    save vmovaps, zmm, LOW_16
+    save vmovaps, zmm, HIGH_16
     .irp n, 0,1,2,3,4,5,6,7
     kmovq %k\n, V_K + 8*\n(%rdi)
     .endr
@@ -112,6 +107,20 @@ bt_enter:
     mov V_GPR+8*7(%rdi), %rdi
     jmp *%gs:V_SAVE
 
+/* Back from C in the middle of translated code: what bt_exit_lookup pushed. */
+.macro leave_host_stack
+    popfq
+    pop %r10
+    pop %r9
+    pop %r8
+    pop %rdi
+    pop %rsi
+    pop %rdx
+    pop %rcx
+    pop %rax
+    mov %gs:V_GPR+8*4, %rsp
+.endm
+
 /* Exits. The reason goes to T2 (r11), after what T2 carried is stored. */
     .globl bt_exit_step
     .globl bt_exit_link
@@ -139,28 +148,10 @@ bt_exit_lookup:
     mov %rax, %r11
     test %rax, %rax
     jz 2f
-    popfq
-    pop %r10
-    pop %r9
-    pop %r8
-    pop %rdi
-    pop %rsi
-    pop %rdx
-    pop %rcx
-    pop %rax
-    mov %gs:V_GPR+8*4, %rsp
+    leave_host_stack
     jmp *%r11
 2:
-    popfq
-    pop %r10
-    pop %r9
-    pop %r8
-    pop %rdi
-    pop %rsi
-    pop %rdx
-    pop %rcx
-    pop %rax
-    mov %gs:V_GPR+8*4, %rsp
+    leave_host_stack
     mov $EXIT_LOOKUP, %r11d
     jmp leave
 bt_exit_poll:

@@ -240,7 +240,7 @@ static void set_up(void)
     put_stub(STUB_LOOKUP, bt_exit_lookup);
     T.region = (struct fault_region){(u64)(uintptr_t)T.code, CODE_BYTES, on_fault};
     assert_int_equal(fault_register(&T.region, &e), 0);
-    T.bt = (struct bt){.v = T.v, .hints = &T.hints, .has_bmi2 = true};
+    T.bt = (struct bt){.v = T.v, .hints = &T.hints};
     T.bt.stubs = (struct bt_stubs){STUB_STEP, STUB_LINK, STUB_LOOKUP, STUB_LOOKUP, POLL};
     T.bt.has_avx = __builtin_cpu_supports("avx2");
     T.bt.has_avx512 = __builtin_cpu_supports("avx512bw");
