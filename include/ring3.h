@@ -22,17 +22,29 @@ struct ring3_error {
     char text[512]; /* one line                   */
 };
 
+enum { RING3_DRIVES_MAX = 16 };
+
 struct ring3_config {
-    const char *name;      /* of the machine, for messages; default "vm"                    */
-    const char *kernel;    /* path; required                                                */
-    const char *initrd;    /* path or NULL                                                  */
-    const char *cmdline;   /* kernel command line, default ""                               */
-    const char *engine;    /* "auto" or a name ring3_engine_name() gives                    */
-    const char *cpu;       /* CPU model: "max", "x86-64-v2", ...                            */
+    const char *name;     /* of the machine, for messages; default "vm"                    */
+    const char *kernel;   /* path; NULL: the firmware boots                                */
+    const char *initrd;   /* path or NULL                                                  */
+    const char *cmdline;  /* kernel command line, default ""                               */
+    const char *engine;   /* "auto" or a name ring3_engine_name() gives                    */
+    const char *cpu;      /* CPU model: "max", "x86-64-v2", ...                            */
+    const char *firmware; /* path of a BIOS or UEFI image; NULL: SeaBIOS without a kernel  */
+    const char *vars;     /* path of the UEFI variable store; NULL: kept in memory only    */
+    const char *boot;     /* "order=cdn[,menu=on]"; NULL: disk, CD-ROM, network            */
+    const char *cdrom;    /* path: shorthand for a drive with media=cdrom                  */
+    const char *drive[RING3_DRIVES_MAX]; /* "file=PATH,if=ide|floppy|virtio,..."            */
+    const char *display;   /* "none", "vnc=ADDR", "text", "png:FILE"; NULL: none            */
     const char *serial;    /* "stdio", "file:PATH", "unix:PATH", "none"                     */
+    const char *serial2;   /* the same for COM2; NULL: there is no second port              */
+    const char *parallel;  /* "file:PATH", "spool:DIR"; NULL: there is no parallel port     */
+    const char *control;   /* path of the control socket, "none"; NULL: by the name         */
     const char *protocol;  /* boot protocol: "auto", "linux32", "linux64", "pvh", "multiboot" */
     uint64_t memory_bytes; /* default 512 MiB                                               */
     uint32_t cpus;         /* 1..32, default 1                                              */
+    uint32_t drives;       /* entries of drive[]                                            */
     uint32_t timeout_s;    /* 0: none                                                       */
     uint32_t trace_mask;   /* events of base/trace.def, 0: none; written to standard error  */
     bool debug_exit;       /* port 0xF4 ends the machine                                    */

@@ -10,7 +10,7 @@ page=docs/man/ring3.1
 options=$(sed -n 's/^OPTION("\([^"]*\)".*/\1/p' src/cli/options.def | sort)
 aliases=$(sed -n 's/^OPTION("[^"]*", *"\([^"]\+\)".*/\1/p' src/cli/options.def | sort)
 documented=$(sed -n '/^\.SH OPTIONS/,/^\.SH CONSOLE/p' "$page" | sed 's/\\-/-/g' | grep -E '^\.B[IR]? --' |
-    sed -E 's/^\.B[IR]? --([a-z-]+).*/\1/' | sort)
+    sed -E 's/^\.B[IR]? --([a-z0-9-]+).*/\1/' | sort)
 documented_aliases=$(sed -n '/^\.SH OPTIONS/,/^\.SH CONSOLE/p' "$page" | sed 's/\\-/-/g' | grep -E '^\.B[IR]? --' |
     grep -oE '[ P]-[a-z]+' | sed -E 's/^..//' | sort)
 is 'options in the man page' "$options" "$documented"

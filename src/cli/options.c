@@ -107,6 +107,15 @@ static int set_name(struct run_options *o, void *field, const char *text, struct
                    text);
 }
 
+static int set_drive(struct run_options *o, void *field, const char *text, struct err *e)
+{
+    (void)field;
+    if (o->cfg.drives == RING3_DRIVES_MAX)
+        return err_set(e, E_INVAL, "--drive '%s': more than %d drives", text, RING3_DRIVES_MAX);
+    o->cfg.drive[o->cfg.drives++] = text;
+    return 0;
+}
+
 static int set_stats(struct run_options *o, void *field, const char *text, struct err *e)
 {
     (void)o;

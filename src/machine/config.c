@@ -22,15 +22,21 @@ void ring3_config_init(struct ring3_config *cfg)
 /* The string fields, so that copying and freeing cannot forget one. */
 static const char **strings_of(struct ring3_config *c, u32 i)
 {
-    const char **field[] = {&c->name,   &c->kernel, &c->initrd, &c->cmdline,
-                            &c->engine, &c->cpu,    &c->serial, &c->protocol};
-    return i < ARRAY_LEN(field) ? field[i] : NULL;
+    const char **field[] = {&c->name,     &c->kernel,   &c->initrd,   &c->cmdline,
+                            &c->engine,   &c->cpu,      &c->serial,   &c->serial2,
+                            &c->parallel, &c->protocol, &c->firmware, &c->vars,
+                            &c->boot,     &c->cdrom,    &c->display,  &c->control};
+    if (i < ARRAY_LEN(field)) return field[i];
+    i -= ARRAY_LEN(field);
+    return i < RING3_DRIVES_MAX ? &c->drive[i] : NULL;
 }
 
 static int check(const struct ring3_config *c, struct err *e)
 {
     if (!c->kernel) return err_set(e, E_INVAL, "no kernel given");
     if (!c->name || !*c->name) return err_set(e, E_INVAL, "the machine's name is empty");
+    if (c->drives > RING3_DRIVES_MAX)
+        return err_set(e, E_INVAL, "%u drives: at most %d", c->drives, RING3_DRIVES_MAX);
     if (c->cpus < 1 || c->cpus > VCPUS_MAX)
         return err_set(e, E_INVAL, "%u CPUs: must be 1 to %d", c->cpus, VCPUS_MAX);
     if (c->memory_bytes < MEM_BYTES_MIN || c->memory_bytes > MEM_BYTES_MAX)

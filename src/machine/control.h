@@ -1,0 +1,25 @@
+/* machine/control.h - what the control socket (api/) and the command line may ask of a running
+ * machine, besides ring3.h. Threads: any thread unless a function says otherwise; each takes the
+ * bus lock itself. */
+#ifndef MACHINE_CONTROL_H
+#define MACHINE_CONTROL_H
+#include "base/err.h"
+#include "base/input.h"
+#include "base/pixmap.h"
+#include "host/loop.h"
+#include "ring3.h"
+
+/** machine_loop - the machine's event loop, to attach servers to between ring3_create and
+ * ring3_run. */
+struct loop *machine_loop(struct ring3_vm *vm);
+
+/** machine_screenshot_png - the screen now, as a PNG file in memory.
+ * @out  owned by the caller (free); @bytes its length.  E_NOENT when the machine has no screen. */
+int machine_screenshot_png(struct ring3_vm *vm, u8 **out, size_t *bytes, struct err *e) MUST_USE;
+/** machine_screen_text - the characters on the screen; @out->present is false in graphics modes.
+ * E_NOENT when the machine has no screen. */
+int machine_screen_text(struct ring3_vm *vm, struct text_screen *out, struct err *e) MUST_USE;
+/** machine_input - a key or pointer event, as if the user had made it. E_NOENT when the machine has
+ * no keyboard. */
+int machine_input(struct ring3_vm *vm, const struct input_event *ev, struct err *e) MUST_USE;
+#endif
