@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "cpu/breakpoint.h"
 #include "engine/bt/bt.h"
 #include "engine/common/rig_test.h"
 #include "engine/interp/interp.h"
@@ -252,12 +253,89 @@ static void test_ping_pong(void **state)
     rig_destroy(want);
 }
 
+/* ---- breakpoints ----------------------------------------------------------------------------- */
+
+/* Linear addresses of the first instructions @want executes, in order, at most @max. */
+static u32 path_of(const struct engine *engine, gva_t *at, u32 max)
+{
+    struct rig *r = make();
+    u32 n = 0;
+    rig_engine(r, engine);
+    do at[n++] = vcpu_linear_rip(r->v);
+    while (n < max && !step(r));
+    rig_destroy(r);
+    return n;
+}
+
+/* Stop before the instruction at @at every time, go on, and see that nothing else changed. */
+static void stop_at(const struct engine *engine, gva_t at, const struct rig *want)
+{
+    struct rig *r = make();
+    enum run_exit why;
+    u32 stops = 0;
+    bool begins = vcpu_linear_rip(r->v) == at;
+    rig_engine(r, engine);
+    assert_int_equal(vcpu_break_add(r->v, at), 0);
+    while ((why = rig_run(r, 0)) == RUN_BREAK) {
+        if (vcpu_linear_rip(r->v) != at || ++stops > INSNS_MAX)
+            fail_msg("%s: stopped at %llx, not %llx", engine->name,
+                     (unsigned long long)vcpu_linear_rip(r->v), (unsigned long long)at);
+    }
+    if (why != RUN_HALTED || (!stops && !begins))
+        fail_msg("%s: %u stops at %llx, then %d", engine->name, stops, (unsigned long long)at, why);
+    check_same(r, want, "breakpoint");
+    rig_destroy(r);
+}
+
+/* Some instructions of the path, in all modes, under every engine. */
+static void test_breakpoints(void **state)
+{
+    enum { STRIDE = 19 };
+    gva_t at[INSNS_MAX];
+    struct rig *want = reference();
+    (void)state;
+    u32 n = path_of(&engine_interp, at, INSNS_MAX);
+    for (u32 i = 0; i < usables; i++) {
+        for (u32 k = 0; k < n; k += STRIDE) stop_at(usable[i], at[k], want);
+    }
+    rig_destroy(want);
+}
+
+/* More than the processor has registers for, and removing them. */
+static void test_many_breakpoints(void **state)
+{
+    gva_t at[INSNS_MAX];
+    struct rig *want = reference();
+    (void)state;
+    u32 n = path_of(&engine_interp, at, INSNS_MAX);
+    for (u32 i = 0; i < usables; i++) {
+        struct rig *r = make();
+        rig_engine(r, usable[i]);
+        assert_int_equal(vcpu_break_add(r->v, at[n - 1]), 0);
+        assert_int_equal(vcpu_break_add(r->v, at[n - 1]), E_BUSY);
+        for (u32 k = 1; k < BREAKPOINTS_MAX; k++) /* nothing executes there */
+            assert_int_equal(vcpu_break_add(r->v, 0x80000 + k), 0);
+        assert_int_equal(vcpu_break_add(r->v, 0x90000), E_NOSPC);
+        assert_int_equal(rig_run(r, 0), RUN_BREAK);
+        assert_int_equal(vcpu_linear_rip(r->v), at[n - 1]);
+        for (u32 k = 1; k < BREAKPOINTS_MAX; k++)
+            assert_int_equal(vcpu_break_remove(r->v, 0x80000 + k), 0);
+        assert_int_equal(vcpu_break_remove(r->v, at[n - 1]), 0);
+        assert_int_equal(vcpu_break_remove(r->v, at[n - 1]), E_NOENT);
+        finish(r);
+        check_same(r, want, "many breakpoints");
+        rig_destroy(r);
+    }
+    rig_destroy(want);
+}
+
 int main(void)
 {
     struct err e;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_uninterrupted), cmocka_unit_test(test_every_boundary),
-        cmocka_unit_test(test_budgets), cmocka_unit_test(test_ping_pong)};
+        cmocka_unit_test(test_budgets),       cmocka_unit_test(test_ping_pong),
+        cmocka_unit_test(test_breakpoints),   cmocka_unit_test(test_many_breakpoints)};
     for (u32 i = 0; i < ARRAY_LEN(all); i++) {
         if (all[i]->probe(&e) == 0) usable[usables++] = all[i];
         else fprintf(stderr, "# without %s: %s\n", all[i]->name, e.text);

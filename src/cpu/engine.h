@@ -13,6 +13,7 @@ enum run_exit {
     RUN_KICKED,   /* ATT_STOP was set, or something is in vcpu->posted for the machine */
     RUN_HALTED,   /* HLT with nothing deliverable; vcpu->run_state is VCPU_HALTED   */
     RUN_SHUTDOWN, /* triple fault                                                   */
+    RUN_BREAK,    /* before the instruction at a breakpoint of cpu/breakpoint.h     */
     RUN_FAILED,   /* the engine itself cannot go on: failure() says why             */
 };
 /* Members marked "may be NULL" are for engines that have something to say there. */

@@ -49,7 +49,8 @@ enum attention {
     ATT_FLUSH = 1 << 1, /* another vCPU asks for a TLB flush  */
     ATT_CODE = 1 << 2,  /* code this vCPU decoded has changed */
     ATT_STOP = 1 << 3,  /* run() must return                  */
-    ATT_STEP = 1 << 4,  /* TF, debug registers or an interrupt shadow: one instruction at a time */
+    ATT_STEP = 1 << 4,  /* TF, debug registers, breakpoints or an interrupt shadow: one
+                           instruction at a time */
 };
 /* Requests from other threads, kept until the machine's vCPU loop or the engine takes them. */
 enum posted {
@@ -60,6 +61,15 @@ enum posted {
 };
 enum shadow { SHADOW_STI = 1 << 0, SHADOW_MOVSS = 1 << 1 };
 enum run_state { VCPU_RUNNING, VCPU_HALTED, VCPU_WAIT_SIPI, VCPU_SHUTDOWN };
+
+/* A debugger's breakpoints (cpu/breakpoint.h): linear addresses. */
+enum { BREAKPOINTS_MAX = 16 };
+struct breakpoints {
+    u32 count;
+    bool resuming; /* still at the instruction run() started with, which is: */
+    gva_t resumed;
+    gva_t at[BREAKPOINTS_MAX];
+};
 
 /* Words an engine's generated code reaches through its pointer to struct vcpu; meaningless between
  * runs. */

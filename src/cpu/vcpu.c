@@ -164,7 +164,8 @@ void vcpu_mode_changed(struct vcpu *v)
 
 void vcpu_update_step(struct vcpu *v)
 {
-    bool step = (v->rflags & RFLAGS_TF) || (v->dr7 & 0xFF) || v->shadow || v->pending_dbg;
+    bool step = (v->rflags & RFLAGS_TF) || (v->dr7 & 0xFF) || v->shadow || v->pending_dbg ||
+                v->breaks.count;
     u32 now = atomic_load_explicit(&v->attention, memory_order_relaxed);
     if (likely(step == !!(now & ATT_STEP))) return;
     if (step) atomic_fetch_or_explicit(&v->attention, ATT_STEP, memory_order_seq_cst);

@@ -66,6 +66,7 @@ struct vcpu {
     u64 pending_dbg;       /* DR6 bits of traps due after the current instruction   */
 
     struct tlb tlb;
+    struct breakpoints breaks;
 
     /* identity and surroundings, constant while running */
     u32 id; /* initial APIC id */

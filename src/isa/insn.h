@@ -19,6 +19,7 @@ enum x_result {
     X_FAULT,    /* vcpu->exc holds the exception; state is as before the instruction */
     X_HALT,     /* HLT retired: RIP already advanced */
     X_SHUTDOWN, /* triple fault */
+    X_BREAK,    /* a debugger's breakpoint: nothing was executed */
 };
 typedef enum x_result insn_exec_fn(struct vcpu *v, const struct insn *i);
 

@@ -4,6 +4,7 @@
 #ifndef ENGINE_COMMON_OUTER_H
 #define ENGINE_COMMON_OUTER_H
 #include "base/check.h"
+#include "cpu/breakpoint.h"
 #include "cpu/engine.h"
 #include "cpu/exc.h"
 #include "mmu/mmu.h"
@@ -42,13 +43,24 @@ static inline enum x_result outer_some(struct vcpu *v, const struct outer_ops *o
         if (v->run_state == VCPU_SHUTDOWN) return X_SHUTDOWN;
         step = atomic_load_explicit(&v->attention, memory_order_relaxed) & ATT_STEP;
     }
-    return unlikely(step) ? ops->step(v) : ops->run(v);
+    if (likely(!step)) return ops->run(v);
+    return v->breaks.count && vcpu_break_due(v) ? X_BREAK : ops->step(v);
+}
+
+/* A result that ends run(): what run() returns. */
+static inline enum run_exit outer_end(struct vcpu *v, enum x_result r)
+{
+    if (r == X_BREAK) return RUN_BREAK;
+    ASSERT(r == X_SHUTDOWN, "result %d", r);
+    v->run_state = VCPU_SHUTDOWN;
+    return RUN_SHUTDOWN;
 }
 
 static inline __attribute__((always_inline)) enum run_exit outer_loop(struct vcpu *v, u64 budget,
                                                                       const struct outer_ops *ops)
 {
     const u64 end = budget ? v->stats.insns + budget : ~0ull;
+    vcpu_break_begin(v);
     if (v->run_state == VCPU_HALTED) {
         outer_attention(v, ops);
         exc_poll(v);
@@ -60,11 +72,7 @@ static inline __attribute__((always_inline)) enum run_exit outer_loop(struct vcp
             return RUN_KICKED;
         enum x_result r = outer_some(v, ops);
         if (likely(r == X_JUMP || r == X_AGAIN)) continue;
-        if (r == X_SHUTDOWN) {
-            v->run_state = VCPU_SHUTDOWN;
-            return RUN_SHUTDOWN;
-        }
-        ASSERT(r == X_HALT, "result %d", r);
+        if (r != X_HALT) return outer_end(v, r);
         v->run_state = VCPU_HALTED;
         exc_poll(v);
         if (v->run_state == VCPU_HALTED) return RUN_HALTED;

@@ -122,29 +122,6 @@ void kvm_fail_describe(struct kvm_cpu *k, struct vcpu *v)
                   (unsigned long long)v->rip, n ? text : " unreadable");
 }
 
-/* ---- single-stepping ------------------------------------------------------------------------- */
-
-/* Where KVM emulates HLT (real mode on old processors, software emulations), a step over it is
- * reported as a step only: from the byte F4 to the next one is what HLT looks like. */
-static bool stepped_halt(const struct kvm_cpu *k, const struct vcpu *v, u64 from)
-{
-    enum { HLT = 0xF4 };
-    struct kvm_translation t = {.linear_address = from};
-    struct err e;
-    u8 byte = 0;
-    if (k->pc != from + 1 || kvm_call(k->fd, KVM_TRANSLATE, &t, "KVM_TRANSLATE", &e) < 0)
-        return false;
-    return t.valid && !mem_read(v->mem, t.physical_address, &byte, 1) && byte == HLT;
-}
-
-static enum kvm_next stepped(struct kvm_cpu *k, struct vcpu *v)
-{
-    u64 from = k->pc;
-    k->pc = k->run->debug.arch.pc;
-    v->stats.insns++;
-    return stepped_halt(k, v, from) ? KVM_NEXT_HALT : KVM_NEXT_RUN;
-}
-
 /* ---- dispatch -------------------------------------------------------------------------------- */
 
 enum kvm_next kvm_exit_handle(struct kvm_cpu *k, struct vcpu *v)
@@ -158,7 +135,7 @@ enum kvm_next kvm_exit_handle(struct kvm_cpu *k, struct vcpu *v)
         break;
     case KVM_EXIT_X86_RDMSR: rdmsr(k, v); break;
     case KVM_EXIT_X86_WRMSR: wrmsr(k, v); break;
-    case KVM_EXIT_DEBUG: return stepped(k, v);
+    case KVM_EXIT_DEBUG: return kvm_debug_exit(k, v);
     case KVM_EXIT_INTR:
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_IRQ_WINDOW_OPEN: return KVM_NEXT_RUN;

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "cpu/breakpoint.h"
 #include "cpu/env.h"
 #include "cpu/exc.h"
 #include "engine/common/outer.h"
@@ -180,19 +181,11 @@ static bool must_stop(struct vcpu *v)
     return outer_attention(v, &ops);
 }
 
-static int set_stepping(struct kvm_cpu *k, bool on)
-{
-    struct kvm_guest_debug d = {.control = on ? KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP : 0};
-    if (k->stepping == on) return 0;
-    k->stepping = on;
-    return kvm_call(k->fd, KVM_SET_GUEST_DEBUG, &d, "KVM_SET_GUEST_DEBUG", &k->why);
-}
-
 static int give_state(struct kvm_cpu *k, struct vcpu *v)
 {
     k->interruptible = exc_interruptible(v);
     k->cr8_stale = true;
-    k->pc = v->mode == ISA_64 ? v->rip : (u32)(v->seg[CS].base + v->rip);
+    k->pc = vcpu_linear_rip(v);
     int rc = kvm_state_load(k, v, &k->why);
     return rc < 0 ? rc : kvm_tsc_load(k, v, &k->why);
 }
@@ -209,6 +202,13 @@ static int take_state(struct kvm_cpu *k, struct vcpu *v)
     return 0;
 }
 
+/* Interrupts, and what a debugger wants of the next instruction. @bounded: there is a budget. */
+static int prepare(struct kvm_cpu *k, struct vcpu *v, bool bounded)
+{
+    int rc = kvm_debug_set(k, v, bounded || kvm_debug_needs_step(v));
+    return rc < 0 ? rc : inject(k, v);
+}
+
 /* Run until something but plain service is wanted. *stop: leave for attention or budget. */
 static enum kvm_next serve(struct kvm_cpu *k, struct vcpu *v, u64 end, enum run_exit *stop)
 {
@@ -217,7 +217,7 @@ static enum kvm_next serve(struct kvm_cpu *k, struct vcpu *v, u64 end, enum run_
         __atomic_store_n(&k->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
         *stop = must_stop(v) ? RUN_KICKED : RUN_BUDGET;
         if (*stop == RUN_KICKED || v->stats.insns >= end) break;
-        if (inject(k, v) < 0) return KVM_NEXT_FAIL;
+        if (prepare(k, v, end != ~0ull) < 0) return KVM_NEXT_FAIL;
         next = enter(k, v);
         if (k->tsc_offset != v->tsc_offset && kvm_tsc_load(k, v, &k->why) < 0) return KVM_NEXT_FAIL;
     }
@@ -243,6 +243,7 @@ static enum run_exit after(struct vcpu *v, enum kvm_next next, enum run_exit sto
         return RUN_SHUTDOWN;
     }
     if (next == KVM_NEXT_RUN) return stop;
+    if (next == KVM_NEXT_BREAK) return RUN_BREAK;
     v->run_state = VCPU_HALTED;
     poll_events(v);
     return v->run_state == VCPU_HALTED ? RUN_HALTED : RUN_BUDGET;
@@ -252,7 +253,7 @@ static enum run_exit after(struct vcpu *v, enum kvm_next next, enum run_exit sto
 static enum run_exit run_once(struct kvm_cpu *k, struct vcpu *v, u64 end)
 {
     enum run_exit stop = RUN_KICKED;
-    if (set_stepping(k, end != ~0ull) < 0 || give_state(k, v) < 0) return RUN_FAILED;
+    if (give_state(k, v) < 0) return RUN_FAILED;
     enum kvm_next next = serve(k, v, end, &stop);
     if (next == KVM_NEXT_FAIL || take_state(k, v) < 0) return failed(k, v);
     return after(v, next, stop);
@@ -260,6 +261,7 @@ static enum run_exit run_once(struct kvm_cpu *k, struct vcpu *v, u64 end)
 
 static enum run_exit run_to(struct kvm_cpu *k, struct vcpu *v, u64 end)
 {
+    vcpu_break_begin(v);
     if (v->run_state == VCPU_HALTED || v->pending_dbg) {
         if (must_stop(v)) return RUN_KICKED;
         poll_events(v);

@@ -54,15 +54,15 @@ struct kvm_cpu {
     struct kvm_vm *vm;
     int fd;
     struct kvm_run *run;
-    void *xsave;          /* xsave_bytes, page-aligned                                 */
-    _Atomic bool entered; /* between the last look at attention and KVM_RUN's return   */
-    _Atomic pid_t tid;    /* of the thread inside run()                                */
-    bool io_open;         /* an instruction waits for KVM_RUN to take its I/O's result */
-    bool interruptible;   /* an external interrupt would be taken now                  */
-    bool stepping;        /* single-step is on                                         */
-    u64 pc;               /* while stepping: linear address of the next instruction    */
-    bool cr8_stale;       /* the local APIC's TPR may differ from run->cr8             */
-    bool tsc_given;       /* this processor has had a TSC offset, from the next two     */
+    void *xsave;                  /* xsave_bytes, page-aligned                                 */
+    _Atomic bool entered;         /* between the last look at attention and KVM_RUN's return   */
+    _Atomic pid_t tid;            /* of the thread inside run()                                */
+    bool io_open;                 /* an instruction waits for KVM_RUN to take its I/O's result */
+    bool interruptible;           /* an external interrupt would be taken now                  */
+    struct kvm_guest_debug debug; /* what KVM was told last                             */
+    u64 pc;                       /* while stepping: linear address of the next instruction    */
+    bool cr8_stale;               /* the local APIC's TPR may differ from run->cr8             */
+    bool tsc_given;               /* this processor has had a TSC offset, from the next two     */
     u64 tsc_offset, tsc_base;
     struct event unfinished; /* an event whose delivery KVM had begun                   */
     struct err why;          /* of RUN_FAILED */
@@ -118,8 +118,17 @@ void kvm_tsc_store(struct kvm_cpu *k, const struct vcpu *v);
 /** kvm_tsc_khz - the frequency nearest to @wanted this host can give guests. */
 u64 kvm_tsc_khz(u64 wanted);
 
+/* debug.c */
+/** kvm_debug_set - single-step, or the debugger's breakpoints in the processor's debug registers
+ * (more than four, or an instruction to get past: @step is wanted). */
+int kvm_debug_set(struct kvm_cpu *k, const struct vcpu *v, bool step) MUST_USE;
+/** kvm_debug_needs_step - can the next instruction only be executed by stepping? */
+bool kvm_debug_needs_step(const struct vcpu *v);
+/** kvm_debug_exit - KVM_EXIT_DEBUG: a step was made, or a breakpoint reached. */
+enum kvm_next kvm_debug_exit(struct kvm_cpu *k, struct vcpu *v);
+
 /* exit.c */
-enum kvm_next { KVM_NEXT_RUN, KVM_NEXT_HALT, KVM_NEXT_SHUTDOWN, KVM_NEXT_FAIL };
+enum kvm_next { KVM_NEXT_RUN, KVM_NEXT_HALT, KVM_NEXT_SHUTDOWN, KVM_NEXT_BREAK, KVM_NEXT_FAIL };
 /** kvm_exit_handle - do what the guest's exit asks for. KVM_NEXT_FAIL fills k->why. */
 enum kvm_next kvm_exit_handle(struct kvm_cpu *k, struct vcpu *v);
 /** kvm_fail_describe - add where the guest stands and the bytes there to k->why; @v is stored. */
