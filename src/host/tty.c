@@ -87,6 +87,7 @@ void tty_guard_install(void)
     static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP};
     for (u32 i = 0; i < ARRAY_LEN(crashes); i++) handle(crashes[i], on_crash, SA_ONSTACK);
     handle(SIGPIPE, SIG_IGN, 0);
+    handle(SIGXFSZ, SIG_IGN, 0);
 }
 
 int tty_raw(int fd, struct err *e)

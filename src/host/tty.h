@@ -12,7 +12,8 @@
  * tty_guard_install - from now on a crash (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS,
  * SIGTRAP) puts the terminal back before it ends the process as it would have. Call it before
  * anybody installs fault handlers of their own: those then run first and pass on what is not
- * theirs. Also ignores SIGPIPE: a closed pipe is an error of write(2).
+ * theirs. Also ignores SIGPIPE and SIGXFSZ: a closed pipe and a file that may not grow are
+ * errors of write(2).
  */
 void tty_guard_install(void);
 /**
