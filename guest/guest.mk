@@ -11,11 +11,30 @@ GT_SUITES  := $(patsubst guest/suites/%.c,%,$(wildcard guest/suites/*.c))
 GT_HOSTILE := $(patsubst guest/hostile/%.c,%,$(wildcard guest/hostile/*.c))
 GT_LIB := $(patsubst guest/lib/%,$(GT_DIR)/obj/lib/%.o,$(wildcard guest/lib/*.c guest/lib/*.S))
 GT_HDRS := $(wildcard guest/lib/*.h) guest/lib/guest.ld guest/guest.mk
-GT_IMAGES := $(GT_SUITES:%=$(GT_DIR)/%.elf) $(GT_HOSTILE:%=$(GT_DIR)/hostile/%.elf)
+GT_SUITES32 := $(patsubst guest/suites32/%.c,%,$(wildcard guest/suites32/*.c))
+GT_LIB32 := $(patsubst guest/lib32/%,$(GT_DIR)/obj/lib32/%.o,$(wildcard guest/lib32/*.c guest/lib32/*.S))
+GT_HDRS32 := $(wildcard guest/lib32/*.h) guest/lib32/guest32.ld guest/guest.mk
+# 32-bit objects: no library of the host's is needed, so plain gcc -m32 does
+GT_CFLAGS32 := -m32 -march=pentium -mregparm=3 -fomit-frame-pointer -Os \
+  $(filter-out -mno-red-zone -mcmodel=small -O2,$(GT_CFLAGS))
+GT_IMAGES := $(GT_SUITES:%=$(GT_DIR)/%.elf) $(GT_HOSTILE:%=$(GT_DIR)/hostile/%.elf) \
+  $(GT_SUITES32:%=$(GT_DIR)/%.elf)
 
 .PHONY: guest-tests
 guest-tests: $(GT_IMAGES)
 
+$(GT_DIR)/obj/lib32/%.c.o: guest/lib32/%.c $(GT_HDRS32)
+	@mkdir -p $(@D)
+	$(GT_CC) $(GT_CFLAGS32) -mgeneral-regs-only -c $< -o $@
+$(GT_DIR)/obj/lib32/%.S.o: guest/lib32/%.S $(GT_HDRS32)
+	@mkdir -p $(@D)
+	$(GT_CC) -m32 -I. -c $< -o $@
+$(GT_DIR)/obj/suites32/%.c.o: guest/suites32/%.c $(GT_HDRS32)
+	@mkdir -p $(@D)
+	$(GT_CC) $(GT_CFLAGS32) -mgeneral-regs-only -c $< -o $@
+$(GT_SUITES32:%=$(GT_DIR)/%.elf): $(GT_DIR)/%.elf: $(GT_DIR)/obj/suites32/%.c.o $(GT_LIB32)
+	ld -m elf_i386 -nostdlib -static -z max-page-size=4096 --no-warn-rwx-segments \
+	  -T guest/lib32/guest32.ld $^ -o $@
 $(GT_DIR)/obj/%.c.o: guest/%.c $(GT_HDRS)
 	@mkdir -p $(@D)
 	$(GT_CC) $(GT_CFLAGS) -mgeneral-regs-only -c $< -o $@

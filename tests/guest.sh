@@ -36,7 +36,7 @@ run_suite() { # image engine
 failed=0
 [ -n "${ENGINES:-}" ] || { ENGINES=interp; ! works bt || ENGINES+=" bt"; }
 for engine in $ENGINES; do
-    for image in guest/suites/*.c; do
+    for image in guest/suites/*.c guest/suites32/*.c; do
         run_suite "$B/guest-tests/$(basename "$image" .c).elf" "$engine" || failed=1
     done
 done

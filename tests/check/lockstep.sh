@@ -27,7 +27,7 @@ suite() {
 }
 
 make -s B="$B" guest-tests >&2 || { not_ok 'guest suites: build failed'; exit 1; }
-for image in guest/suites/*.c; do
+for image in guest/suites/*.c guest/suites32/*.c; do
     name=$(basename "$image" .c)
     [ "$name" = smp ] || suite "$name"
 done

@@ -31,7 +31,7 @@ verdicts() { # numbered, so that repeated names stay apart; skipped lines are no
 }
 
 failed=0
-for source in guest/suites/*.c; do
+for source in guest/suites/*.c guest/suites32/*.c; do
     name=$(basename "$source" .c)
     image=$B/guest-tests/$name.elf
     under_qemu "$image" "$(cpus_of "$name")" | verdicts >"$tmp/qemu"
