@@ -16,7 +16,9 @@
 #include "cpu/seg.h"
 #include "engine/bt/asm_offsets.h"
 #include "engine/bt/bt_state.h"
+#include "engine/bt/plan.h"
 #include "engine/common/block_run.h"
+#include "engine/common/hostmem.h"
 #include "engine/common/native.h"
 #include "engine/common/outer.h"
 
@@ -463,6 +465,7 @@ static void bt_fini(struct vcpu *v)
     bt_views_fini(&s->views);
     for (u32 i = 0; i < JUMP_CACHES; i++) free(s->jump[i].entry);
     code_fini(&s->code);
+    hostmem_release(s->bt.plans, sizeof *s->bt.plans);
     cache_fini(&s->decoded);
     native_fini(v);
     free(s);
@@ -480,6 +483,8 @@ static int bt_init(struct vcpu *v, struct err *e)
     if (rc == 0)
         rc = cache_init(&s->decoded, (struct cache_size){.sets = 128, .insns = 48 * 1024}, e);
     if (rc == 0) rc = code_init(&s->code, e);
+    if (rc == 0 && !(s->bt.plans = hostmem_reserve(sizeof *s->bt.plans)))
+        rc = err_set(e, E_NOMEM, "plans of instructions");
     if (rc == 0) rc = bt_views_init(&s->views, v->mem, e);
     if (rc == 0)
         rc = bt_tables_create(&s->tables, v, &s->views, bt_tables_users(v->model->vcpus), e);

@@ -106,6 +106,7 @@ u32 bt_translate_jump(const struct bt *bt, u16 off, struct bt_out *out);
 struct bt {
     struct vcpu *v;
     const struct bt_hints *hints; /* of the page being translated */
+    struct plan_cache *plans;     /* NULL: none are kept */
     struct bt_stubs stubs;
     bool has_avx, has_avx512;
     bool user, smap, fsgsbase; /* CPL 3; CR4 bits: blocks are dropped when those change */

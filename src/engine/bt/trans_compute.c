@@ -12,16 +12,16 @@
  *   16 and more, must be aligned   nothing: misaligned ones fault
  *   16 and more, plain moves       the move that must be aligned, until it has faulted
  *   masked, others                 the page-crossing test */
+#include <Zydis/Mnemonic.h>
+
+#include "engine/bt/plan.h"
 #include "engine/bt/trans.h"
-#include "engine/common/thunk_plan.h"
 
 enum how { HOW_PLAIN, HOW_ALIGNED_TWIN, HOW_WINDOW, HOW_ANY, HOW_NONE };
 
 struct compute {
-    struct thunk_plan plan;
-    struct native_thunk facts;
-    u8 bytes[INSN_BYTES_MAX]; /* spelling to start from */
-    u32 homed;                /* homed registers that are operands */
+    struct plan plan;
+    u32 homed; /* homed registers that are operands */
     enum how how;
 };
 
@@ -77,12 +77,13 @@ static bool is_simple_lea(const struct insn *i)
 /* Emit the instruction on [base + index]; false when it cannot be spelled so. */
 static bool spell(struct trans *t, const struct compute *c, u8 base, u8 index)
 {
-    u8 out[RESPELL_BYTES_MAX];
     struct respell_map map = {.base = base, .index = index};
+    struct spelling s;
     for (u8 n = 0; n < GPRS; n++) map.gpr[n] = is_homed(n) ? TB : n;
-    int len = respell(out, c->bytes, t->i->len, ISA_64, &map);
-    if (len <= 0) return false;
-    em_bytes(&t->e, out, (u32)len);
+    if (!plan_spell(t->bt->plans, &s, t->i, c->how == HOW_ALIGNED_TWIN ? &c->plan : NULL, &map))
+        return false;
+    em_bytes(&t->e, s.bytes, s.len);
+    em_bytes(&t->e, t->i->bytes + t->i->len - s.imm_bytes, s.imm_bytes);
     return true;
 }
 static u8 homed_operand(const struct compute *c)
@@ -228,55 +229,6 @@ static bool access_any(struct trans *t, const struct compute *c)
     return t->i->mem_rw == OPND_W ? store_any(t, c) : update_any(t, c);
 }
 
-/* ---- unaligned vector moves
- * ------------------------------------------------------------------------
- */
-
-struct twin {
-    u16 mnemonic;
-    u8 opcode_add; /* to the opcode: 10, 11 -> 28, 29 */
-    u8 opcode;     /* or the opcode itself, 0: no change */
-    bool prefix66; /* the mandatory prefix becomes 66 */
-};
-static const struct twin twins[] = {
-    {ZYDIS_MNEMONIC_MOVUPS, 0x18, 0, false},  {ZYDIS_MNEMONIC_MOVUPD, 0x18, 0, false},
-    {ZYDIS_MNEMONIC_VMOVUPS, 0x18, 0, false}, {ZYDIS_MNEMONIC_VMOVUPD, 0x18, 0, false},
-    {ZYDIS_MNEMONIC_MOVDQU, 0, 0, true},      {ZYDIS_MNEMONIC_VMOVDQU, 0, 0, true},
-    {ZYDIS_MNEMONIC_LDDQU, 0, 0x6F, true},    {ZYDIS_MNEMONIC_VLDDQU, 0, 0x6F, true},
-    {ZYDIS_MNEMONIC_VMOVDQU8, 0, 0, true},    {ZYDIS_MNEMONIC_VMOVDQU16, 0, 0, true},
-    {ZYDIS_MNEMONIC_VMOVDQU32, 0, 0, true},   {ZYDIS_MNEMONIC_VMOVDQU64, 0, 0, true},
-};
-
-/* F3 or F2 of the original becomes 66, in whichever kind of prefix it is. */
-static void set_prefix66(struct compute *c)
-{
-    const ZydisDecodedInstruction *z = &c->plan.zi;
-    u8 *b = c->bytes;
-    if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX) {
-        b[z->raw.evex.offset + 2] = (u8)((b[z->raw.evex.offset + 2] & ~3) | 1);
-    } else if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
-        u8 at = z->raw.vex.offset + z->raw.vex.size - 1;
-        b[at] = (u8)((b[at] & ~3) | 1);
-    } else {
-        for (u8 k = 0; k < z->raw.prefix_count; k++)
-            if (b[k] == 0xF2 || b[k] == 0xF3) b[k] = 0x66;
-    }
-}
-static bool make_twin(struct compute *c)
-{
-    const ZydisDecodedInstruction *z = &c->plan.zi;
-    if (!z->raw.modrm.offset) return false;
-    for (u32 k = 0; k < ARRAY_LEN(twins); k++) {
-        const struct twin *w = &twins[k];
-        if (w->mnemonic != z->mnemonic) continue;
-        u8 *op = &c->bytes[z->raw.modrm.offset - 1];
-        *op = w->opcode ? w->opcode : (u8)(*op + w->opcode_add);
-        if (w->prefix66) set_prefix66(c);
-        return true;
-    }
-    return false;
-}
-
 /* ---- selection
  * -----------------------------------------------------------------------------------
  */
@@ -289,26 +241,25 @@ static bool is_checked_by_element(u16 mnemonic)
 static enum how choose(const struct trans *t, struct compute *c)
 {
     u32 bytes = t->i->mem_bytes;
-    if (c->plan.bt_mem || __builtin_popcount(c->homed) > 1 || bytes > 64 || bytes & (bytes - 1))
+    const struct plan *p = &c->plan;
+    if (p->bt_mem || __builtin_popcount(c->homed) > 1 || bytes > 64 || bytes & (bytes - 1))
         return HOW_NONE;
-    if (bytes == 1 || (bytes >= 16 && c->facts.align)) return HOW_PLAIN;
+    if (bytes == 1 || (bytes >= 16 && p->aligned)) return HOW_PLAIN;
     /* masked: whether elements are there or not is the same for a whole page */
-    if (c->facts.touch != TOUCH_ALL && bytes < 16 && is_checked(t)) return HOW_NONE;
-    if (c->facts.touch != TOUCH_ALL || is_checked_by_element(t->i->mnemonic)) return HOW_WINDOW;
+    if (p->masked && bytes < 16 && is_checked(t)) return HOW_NONE;
+    if (p->masked || is_checked_by_element(t->i->mnemonic)) return HOW_WINDOW;
     if (bytes < 16) return is_checked(t) ? HOW_ANY : HOW_PLAIN;
-    return !is_checked(t) && make_twin(c) ? HOW_ALIGNED_TWIN : HOW_WINDOW;
+    return !is_checked(t) && p->has_twin ? HOW_ALIGNED_TWIN : HOW_WINDOW;
 }
 
-static bool host_has(const struct bt *bt, const struct thunk_plan *p)
+static bool host_has(const struct bt *bt, const struct plan *p)
 {
-    if (p->vec == VEC_EVEX || p->k_used) return bt->has_avx512;
-    return p->vec != VEC_VEX || bt->has_avx;
+    return (!p->avx512 || bt->has_avx512) && (!p->avx || bt->has_avx);
 }
 
 static enum tr with_memory(struct trans *t, struct compute *c)
 {
     u32 start = t->e.n, colds = t->colds;
-    thunk_plan_describe(&c->facts, &c->plan, NULL, 0);
     c->how = choose(t, c);
     if (c->how == HOW_NONE) return TR_NONE;
     if (c->plan.high) return move_high_byte(t);
@@ -336,8 +287,8 @@ enum tr tr_compute(struct trans *t)
     if (!tr_may_run(t)) return TR_NONE;
     if (i->mnemonic == ZYDIS_MNEMONIC_LEA && !is_simple_lea(i)) return lea(t);
     if (is_bit_string(i)) return tr_bit_string(t);
-    if (!thunk_plan_make(&c.plan, i) || c.plan.x87 || !host_has(t->bt, &c.plan)) return TR_NONE;
-    memcpy(c.bytes, i->bytes, sizeof c.bytes);
+    plan_find(t->bt->plans, &c.plan, i);
+    if (!c.plan.ok || !host_has(t->bt, &c.plan)) return TR_NONE;
     c.homed = c.plan.gpr_used & HOMED;
     if (!i->mem_bytes)
         return c.plan.mem && i->mnemonic != ZYDIS_MNEMONIC_LEA ? TR_NONE : copy(t, &c);

@@ -19,6 +19,7 @@
 #include "cpu/insn_exec.h"
 #include "cpu/seg.h"
 #include "engine/bt/bt_state.h"
+#include "engine/bt/plan.h"
 #include "engine/common/native.h"
 
 enum { PAGES = 12, CODE_BYTES = 64 << 10, BLOCK_MAX = 24, GUEST_BYTES = 1024 };
@@ -240,7 +241,8 @@ static void set_up(void)
     put_stub(STUB_LOOKUP, bt_exit_lookup);
     T.region = (struct fault_region){(u64)(uintptr_t)T.code, CODE_BYTES, on_fault};
     assert_int_equal(fault_register(&T.region, &e), 0);
-    T.bt = (struct bt){.v = T.v, .hints = &T.hints};
+    static struct plan_cache plans;
+    T.bt = (struct bt){.v = T.v, .hints = &T.hints, .plans = &plans};
     T.bt.stubs = (struct bt_stubs){STUB_STEP, STUB_LINK, STUB_LOOKUP, STUB_LOOKUP, POLL};
     T.bt.has_avx = __builtin_cpu_supports("avx2");
     T.bt.has_avx512 = __builtin_cpu_supports("avx512bw");

@@ -10,6 +10,8 @@
 #include "engine/common/step.h"
 #include "mmu/mmu.h"
 
+enum { CODE_LINE_BYTES = 64 }; /* mmu_protect_code works on whole lines */
+
 static size_t pages_bytes(const struct cache *c)
 {
     return sizeof(struct code_page) * c->size.sets * CACHE_WAYS;
@@ -17,6 +19,7 @@ static size_t pages_bytes(const struct cache *c)
 static size_t pool_bytes(const struct cache *c) { return sizeof(struct insn) * c->size.insns; }
 static const size_t blocks_bytes = sizeof(struct block) * (CACHE_BLOCKS + 1);
 static const size_t crosser_bytes = sizeof(struct crosser) * CROSSERS;
+static const size_t shape_bytes = sizeof(struct insn_shape) * INSN_SHAPES;
 
 int cache_init(struct cache *c, struct cache_size size, struct err *e)
 {
@@ -25,8 +28,9 @@ int cache_init(struct cache *c, struct cache_size size, struct err *e)
     c->blocks = hostmem_reserve(blocks_bytes);
     c->pool = hostmem_reserve(pool_bytes(c));
     c->crosser = hostmem_reserve(crosser_bytes);
+    c->shape = hostmem_reserve(shape_bytes);
     c->last = c->pages;
-    if (c->pages && c->blocks && c->pool && c->crosser) return 0;
+    if (c->pages && c->blocks && c->pool && c->crosser && c->shape) return 0;
     cache_fini(c);
     return err_set(e, E_NOMEM, "interpreter: no memory for decoded code");
 }
@@ -37,6 +41,7 @@ void cache_fini(struct cache *c)
     hostmem_release(c->blocks, blocks_bytes);
     hostmem_release(c->pool, pool_bytes(c));
     hostmem_release(c->crosser, crosser_bytes);
+    hostmem_release(c->shape, shape_bytes);
     *c = (struct cache){0};
 }
 
@@ -104,13 +109,17 @@ const struct block *cache_build(struct cache *c, struct vcpu *v, gpa_t gpa, cons
 {
     if (c->insns_used + BLOCK_INSNS > c->size.insns || c->blocks_used == CACHE_BLOCKS) drop_all(c);
     struct insn *first = &c->pool[c->insns_used], *i = first;
-    u32 room = PAGE_BYTES - (u32)(gpa & (PAGE_BYTES - 1)), at = 0;
+    u32 room = PAGE_BYTES - (u32)(gpa & (PAGE_BYTES - 1)), at = 0, safe = 0;
     while (i - first < BLOCK_INSNS && at < room) {
         u32 avail = (u32)min_u64(room - at, INSN_BYTES_MAX);
-        mmu_protect_code(v, gpa + at, avail);
+        if (at + avail > safe) { /* whole lines are protected */
+            safe = (u32)(align_up(gpa + at + avail, CODE_LINE_BYTES) - gpa);
+            mmu_protect_code(v, gpa + at, safe - at);
+        }
         u8 copy[INSN_BYTES_MAX]; /* one look at bytes another vCPU may be changing */
         memcpy(copy, code + at, avail);
-        int len = isa_decode(i, copy, avail, v->mode);
+        int len = v->mode == ISA_64 ? isa_decode_shaped(c->shape, i, copy, avail)
+                                    : isa_decode(i, copy, avail, v->mode);
         if (len <= 0) break;
         insn_bind(v, i, native_exec);
         at += (u32)len;

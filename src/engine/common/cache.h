@@ -10,6 +10,7 @@
 #define ENGINE_COMMON_CACHE_H
 #include "base/err.h"
 #include "cpu/vcpu.h"
+#include "isa/head.h"
 
 enum {
     BLOCK_INSNS = 32,
@@ -45,6 +46,7 @@ struct cache {
     struct block *blocks;    /* [CACHE_BLOCKS + 1], 1-based */
     struct insn *pool;       /* [insns] */
     struct crosser *crosser; /* [CROSSERS] */
+    struct insn_shape *shape; /* [INSN_SHAPES]: nothing decodes twice */
     u32 blocks_used, insns_used, victim;
 };
 int cache_init(struct cache *c, struct cache_size size, struct err *e) MUST_USE;
