@@ -2,8 +2,26 @@
  * use. */
 #include "boot/e820.h"
 
+#include <stdlib.h>
+
 #include "base/check.h"
 #include "boot/layout.h"
+#include "mem/map.h"
+
+/* Mapped as RAM, for machines that have no host bridge to say otherwise. */
+static int add_shadow(struct mem *mem, struct err *e)
+{
+    struct mem_map *map = malloc(sizeof *map);
+    if (!map) return err_set(e, E_NOMEM, "guest memory");
+    int rc = mem_add_device(mem, HIGH_RAM_START - VGA_END, E820_SHADOW, e);
+    struct mem_piece p = {
+        .base = VGA_END, .bytes = HIGH_RAM_START - VGA_END, .backing = (u32)rc, .rom = false};
+    mem_map_now(mem, map);
+    if (rc >= 0) rc = mem_map_add(map, mem, &p, e);
+    if (rc >= 0) mem_map_apply(mem, map, NULL, NULL);
+    free(map);
+    return rc;
+}
 
 int e820_add_ram(struct mem *mem, u64 ram_bytes, struct err *e)
 {
@@ -16,7 +34,9 @@ int e820_add_ram(struct mem *mem, u64 ram_bytes, struct err *e)
     u64 low = min_u64(ram_bytes, PCI_HOLE_START);
     int rc = mem_add(mem, 0, LOW_RAM_END, false, e);
     if (rc < 0) return rc;
-    rc = mem_add(mem, VGA_END, low - VGA_END, false, e);
+    rc = add_shadow(mem, e);
+    if (rc == 0 && low > HIGH_RAM_START)
+        rc = mem_add(mem, HIGH_RAM_START, low - HIGH_RAM_START, false, e);
     if (rc < 0 || ram_bytes == low) return rc;
     return mem_add(mem, RAM_ABOVE_4G, ram_bytes - low, false, e);
 }
@@ -63,6 +83,7 @@ void e820_build(struct e820 *map, const struct mem *mem)
             add(map, s->base, s->base + s->bytes, E820_RESERVED);
             continue;
         }
+        if (!s->fixed && s->base >= HIGH_RAM_START) continue;
         for (u32 r = 0; r < ARRAY_LEN(regions); r++) {
             add_part(map, s, regions[r].window, regions[r].type);
         }

@@ -123,6 +123,12 @@ void dev_reset_all(struct dev_set *s)
         if (d->cls->reset) d->cls->reset(d);
 }
 
+void dev_map_all(struct dev_set *s, struct mem_map *map)
+{
+    for (struct dev *d = s->first; d; d = d->next)
+        if (d->cls->map) d->cls->map(d, map);
+}
+
 /* ---- state ----------------------------------------------------------------------------------- */
 
 int dev_save(const struct dev *d, struct ser_buf *b, struct err *e)
@@ -191,6 +197,11 @@ void dev_request_exit(struct dev *d, int status)
 void dev_request_a20(struct dev *d, bool enabled)
 {
     if (d->set->ops && d->set->ops->a20) d->set->ops->a20(d->set->ctx, d, enabled);
+}
+
+void dev_request_remap(struct dev *d)
+{
+    if (d->set->ops && d->set->ops->remap) d->set->ops->remap(d->set->ctx, d);
 }
 
 void dev_report_panic(struct dev *d)

@@ -13,6 +13,7 @@
 #include "base/types.h"
 #include "bus/bus.h"
 
+struct mem_map;
 enum { DEV_REGIONS_MAX = 8, DEV_NAME_BYTES = 24 };
 
 struct dev_class {
@@ -32,6 +33,9 @@ struct dev_class {
     int (*validate)(const struct dev *d, struct err *e);
     /* After a valid load: make timers, lines and mappings agree with the fields. */
     void (*post_load)(struct dev *d);
+    /* Put the device's memory (mem_add_device) where its registers say, with mem_map_add: all of
+     * it, whenever the map is made anew. A place that is taken stays as it is. No vCPU runs. */
+    void (*map)(struct dev *d, struct mem_map *map);
 };
 
 /* What a device may ask of its machine; called under the bus lock, must only note the request and
@@ -43,6 +47,9 @@ struct dev_host_ops {
     void (*exit)(void *ctx, struct dev *d, int status);
     /* may be NULL: A20 always on */
     void (*a20)(void *ctx, struct dev *d, bool enabled);
+    /* may be NULL: what map() puts where has changed; in force before the asking vCPU's next
+     * instruction */
+    void (*remap)(void *ctx, struct dev *d);
     /* may be NULL: the guest's kernel says that it panicked */
     void (*panicked)(void *ctx, struct dev *d);
 };
@@ -97,5 +104,8 @@ void dev_request_reset(struct dev *d);
 void dev_request_poweroff(struct dev *d);
 void dev_request_exit(struct dev *d, int status);
 void dev_request_a20(struct dev *d, bool enabled);
+void dev_request_remap(struct dev *d);
 void dev_report_panic(struct dev *d);
+/** dev_map_all - let every device put its memory into @map, oldest device first. */
+void dev_map_all(struct dev_set *s, struct mem_map *map);
 #endif

@@ -65,6 +65,11 @@ static struct bus_region *bar_region(const struct pci_fn *f, u32 n)
 static bool bar_wants(const struct pci_fn *f, u32 n, u64 *base)
 {
     u32 cmd = pci_get(f, PCI_COMMAND, 2), flags = f->bar[n].flags;
+    if (n == PCI_ROM_BAR) {
+        u32 rom = pci_get(f, PCI_ROM, 4);
+        *base = rom & ~(u32)(PAGE_BYTES - 1);
+        return *base && rom & ROM_ENABLE && cmd & CMD_MEM;
+    }
     u64 v = pci_get(f, PCI_BAR0 + 4 * n, 4) & ~(flags & BAR_IO ? 3u : 15u);
     if (flags & BAR_64) v |= (u64)pci_get(f, PCI_BAR0 + 4 * n + 4, 4) << 32;
     *base = v;
@@ -97,6 +102,64 @@ static void bars_update(struct pci_fn *f)
     bar_unmap_stale(f);
     for (u32 i = 0; i < PCI_FNS_MAX; i++)
         if (f->bus->fn[i]) bar_map_wanted(f->bus->fn[i]);
+}
+
+/* ---- memory BARs -------------------------------------------------------------------------------
+ */
+
+static u64 backing_bytes(const struct pci_fn *f, u32 id) { return f->bus->mem->backing[id].bytes; }
+
+static void check_backing(const struct pci_fn *f, u32 id)
+{
+    u64 bytes = id < f->bus->mem->backings ? backing_bytes(f, id) : 0;
+    ASSERT(bytes && !(bytes & (bytes - 1)) && bytes <= BIT(31), "%s: memory", f->dev->name);
+}
+
+void pci_fn_add_mem_bar(struct pci_fn *f, u32 n, u32 id, u8 flags)
+{
+    ASSERT(n < PCI_BARS && !(flags & BAR_IO), "%s: BAR %u", f->dev->name, n);
+    check_backing(f, id);
+    f->bar[n] = (struct pci_bar){.backing = (u8)(id + 1), .flags = flags};
+    put(f, PCI_BAR0 + 4 * n, flags, 4);
+    set_mask(f, PCI_BAR0 + 4 * n, ~(u32)(backing_bytes(f, id) - 1), 4);
+    if (flags & BAR_64) set_mask(f, PCI_BAR0 + 4 * n + 4, ~0u, 4);
+}
+
+void pci_fn_add_rom(struct pci_fn *f, u32 id)
+{
+    check_backing(f, id);
+    f->bar[PCI_ROM_BAR] = (struct pci_bar){.backing = (u8)(id + 1)};
+    set_mask(f, PCI_ROM, ~(u32)(backing_bytes(f, id) - 1) | ROM_ENABLE, 4);
+}
+
+u64 pci_fn_mem_base(const struct pci_fn *f, u32 n)
+{
+    u64 base;
+    return f->bar[n].backing && bar_wants(f, n, &base) ? base : 0;
+}
+
+void pci_fn_map(const struct pci_fn *f, struct mem_map *map)
+{
+    for (u32 n = 0; n <= PCI_ROM_BAR; n++) {
+        struct mem_piece p = {.base = pci_fn_mem_base(f, n), .rom = n == PCI_ROM_BAR};
+        if (!p.base) continue;
+        p.backing = f->bar[n].backing - 1u;
+        p.bytes = backing_bytes(f, p.backing);
+        if (mem_map_add(map, f->bus->mem, &p, NULL) < 0) f->bus->bus->stats.bar_conflicts++;
+    }
+}
+
+/* Has what pci_fn_map() does changed with the write that made @was what it is now? */
+static void mem_bars_update(struct pci_fn *f, const u64 was[PCI_BARS + 1])
+{
+    bool moved = false;
+    for (u32 n = 0; n <= PCI_ROM_BAR; n++) moved |= was[n] != pci_fn_mem_base(f, n);
+    if (moved) dev_request_remap(f->dev);
+}
+
+static void mem_bars_note(const struct pci_fn *f, u64 was[PCI_BARS + 1])
+{
+    for (u32 n = 0; n <= PCI_ROM_BAR; n++) was[n] = pci_fn_mem_base(f, n);
 }
 
 void pci_fn_fini(struct pci_fn *f)
@@ -144,7 +207,10 @@ int pci_set_bar(struct pci_fn *f, u32 n, u64 base, struct err *e)
 
 /* ---- interrupts ------------------------------------------------------------------------------ */
 
-u32 pci_pirq(u8 devfn, u8 int_pin) { return ((devfn >> 3) + int_pin - 1u) & (PCI_PIRQS - 1); }
+u32 pci_pirq(u8 devfn, u8 int_pin)
+{
+    return ((devfn >> 3) + PCI_PIRQS - 1 + int_pin - 1u) & (PCI_PIRQS - 1);
+}
 
 /* Make the wire agree with what the device drives and the guest masks. */
 static void intx_update(struct pci_fn *f)
@@ -172,15 +238,19 @@ void pci_intx(struct pci_fn *f, bool level)
 
 void pci_fn_reset(struct pci_fn *f)
 {
+    u64 was[PCI_BARS + 1];
+    mem_bars_note(f, was);
     for (u32 i = 0; i < 0x40; i++) f->cfg[i] &= (u8) ~(f->wmask[i] | f->w1c[i]);
     pci_intx(f, false);
     bars_update(f);
+    mem_bars_update(f, was);
 }
 
 void pci_fn_post_load(struct pci_fn *f)
 {
     pci_intx(f, f->intx);
     bars_update(f);
+    dev_request_remap(f->dev);
 }
 
 /* ---- configuration cycles -------------------------------------------------------------------- */
@@ -195,7 +265,9 @@ u32 pci_cfg_read(struct pci_bus *p, u8 devfn, u32 off, u32 bytes)
 void pci_cfg_write(struct pci_bus *p, u8 devfn, u32 off, u32 val, u32 bytes)
 {
     struct pci_fn *f = p->fn[devfn];
+    u64 was[PCI_BARS + 1];
     if (!f || off + bytes > PCI_CFG_BYTES) return;
+    mem_bars_note(f, was);
     for (u32 i = 0; i < bytes; i++) {
         u8 v = (u8)(val >> 8 * i), *c = &f->cfg[off + i], m = f->wmask[off + i];
         *c = (u8)((*c & ~m) | (v & m));
@@ -205,5 +277,6 @@ void pci_cfg_write(struct pci_bus *p, u8 devfn, u32 off, u32 val, u32 bytes)
         bars_update(f);
         intx_update(f);
     }
+    mem_bars_update(f, was);
     if (f->cfg_write) f->cfg_write(f, off, bytes);
 }

@@ -13,9 +13,9 @@
 #include "base/ser.h"
 #include "bus/dev.h"
 #include "bus/irq.h"
-#include "mem/mem.h"
+#include "mem/map.h"
 
-enum { PCI_FNS_MAX = 256, PCI_CFG_BYTES = 256, PCI_BARS = 6, PCI_PIRQS = 4 };
+enum { PCI_FNS_MAX = 256, PCI_CFG_BYTES = 256, PCI_BARS = 6, PCI_ROM_BAR = 6, PCI_PIRQS = 4 };
 enum pci_reg { /* configuration header, type 0; byte offsets */
                PCI_VENDOR_ID = 0x00,
                PCI_DEVICE_ID = 0x02,
@@ -44,6 +44,7 @@ enum {
 };
 enum { STATUS_INTX = 1 << 3, STATUS_CAPS = 1 << 4 };
 enum { BAR_IO = 1 << 0, BAR_64 = 1 << 2, BAR_PREFETCH = 1 << 3 };
+enum { ROM_ENABLE = 1 << 0 };
 
 struct pci_bus;
 struct pci_fn;
@@ -56,8 +57,9 @@ struct pci_fn_cfg {
     bool multi; /* function 0 of several   */
 };
 struct pci_bar {
-    u8 region; /* row of the class's region table + 1; 0: not implemented */
-    u8 flags;  /* BAR_x                                                   */
+    u8 region;  /* row of the class's region table + 1; 0: none    */
+    u8 flags;   /* BAR_x                                           */
+    u8 backing; /* guest memory: number of the backing + 1; 0: none */
 };
 struct pci_fn {
     struct pci_bus *bus;
@@ -67,8 +69,8 @@ struct pci_fn {
     bool intx;  /* level the device drives                 */
     bool wired; /* what PIRQ currently gets: intx, unmasked */
     u8 cfg[PCI_CFG_BYTES], wmask[PCI_CFG_BYTES], w1c[PCI_CFG_BYTES];
-    struct pci_bar bar[PCI_BARS];
-    u8 cap_next; /* first free byte for capabilities */
+    struct pci_bar bar[PCI_BARS + 1]; /* the last is the expansion ROM */
+    u8 cap_next;                      /* first free byte for capabilities */
     /* After the generic write of [off, off+bytes): capabilities, PIRQ routing, ... May be NULL. */
     void (*cfg_write)(struct pci_fn *f, u32 off, u32 bytes);
 };
@@ -96,6 +98,15 @@ void pci_fn_fini(struct pci_fn *f);
 /** pci_fn_add_bar - BAR @n decodes region row @region (power-of-two bytes, at least 4 (I/O) or
  * 16); BAR_64 takes n+1 too. */
 void pci_fn_add_bar(struct pci_fn *f, u32 n, u32 region, u8 flags);
+/** pci_fn_add_mem_bar - BAR @n is memory: backing @id of p->mem (mem_add_device), a power of two of
+ * at least a page; BAR_64 takes n+1 too. The class's map() calls pci_fn_map(). */
+void pci_fn_add_mem_bar(struct pci_fn *f, u32 n, u32 id, u8 flags);
+/** pci_fn_add_rom - expansion ROM: backing @id, as above, which holds the image already. */
+void pci_fn_add_rom(struct pci_fn *f, u32 id);
+/** pci_fn_map - put the memory BARs and the ROM of @f that decode into @map; for dev_class.map. */
+void pci_fn_map(const struct pci_fn *f, struct mem_map *map);
+/** pci_fn_mem_base - where memory BAR @n decodes now, or 0: nowhere. */
+u64 pci_fn_mem_base(const struct pci_fn *f, u32 n);
 /** pci_fn_add_cap - append a capability of @bytes (header included); returns its offset. Set-up
  * only. */
 u8 pci_fn_add_cap(struct pci_fn *f, u8 id, u32 bytes);
@@ -107,8 +118,8 @@ void pci_fn_post_load(struct pci_fn *f);
 int pci_set_bar(struct pci_fn *f, u32 n, u64 base, struct err *e) MUST_USE;
 /** pci_intx - drive the function's interrupt pin; masked by CMD_INTX_OFF. */
 void pci_intx(struct pci_fn *f, bool level);
-/** pci_pirq - which of the four wires pin @int_pin (1..4) of @devfn reaches: (device + pin - 1) &
- * 3. */
+/** pci_pirq - which of the four wires pin @int_pin (1..4) of @devfn reaches: (device + pin - 2) &
+ * 3, as the boards SeaBIOS knows are wired. */
 u32 pci_pirq(u8 devfn, u8 int_pin);
 
 /* Configuration cycles. Absent functions read all-ones. @bytes 1, 2, 4, aligned. */

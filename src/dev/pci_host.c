@@ -7,11 +7,21 @@
 
 enum { CONFADD_ENABLE = 1u << 31, CONFADD_BITS = 0x00FFFFFC };
 enum { RCR = 1, RCR_HARD = 1 << 1, RCR_CPU = 1 << 2 };
-enum { I440_PMC = 0x50, I440_PAM0 = 0x59, I440_SMRAM = 0x72 };
+enum { I440_PMC = 0x50, I440_PAM0 = 0x59, I440_PAM_REGS = 7, I440_SMRAM = 0x72 };
+enum { PAM_READ = 1 << 0, PAM_WRITE = 1 << 1, PAM_OPEN = 0x33, PAM0_OPEN = 0x30 };
+enum {
+    SHADOW_START = 0xC0000,
+    SHADOW_BIOS = 0xF0000,
+    SHADOW_END = 0x100000,
+    SEGMENT_BYTES = 0x4000,
+    LOW_ROM_BYTES_MAX = 0x20000, /* of the ROM's end, below 1 MiB */
+};
+#define ROM_END GIB(4)
 
 struct i440fx {
     struct dev dev;
     struct pci_fn pci;
+    struct i440fx_cfg wiring;
     u32 address; /* CONFADD */
     u8 rcr;
 };
@@ -59,6 +69,72 @@ static void data_write(struct dev *d, u64 off, u64 val, u32 bytes)
     pci_cfg_write(h->pci.bus, devfn, (h->address & 0xFC) + (u32)off, (u32)val, bytes);
 }
 
+/* ---- PAM ---------------------------------------------------------------------------------------
+ *
+ *   59h  7:4 F0000-FFFFF                      5Dh  3:0 D8000-DBFFF  7:4 DC000-DFFFF
+ *   5Ah  3:0 C0000-C3FFF  7:4 C4000-C7FFF     5Eh  3:0 E0000-E3FFF  7:4 E4000-E7FFF
+ *   ...                                       5Fh  3:0 E8000-EBFFF  7:4 EC000-EFFFF
+ * Each nibble: bit 0 reads go to RAM, bit 1 writes do. */
+
+static u8 segment_bits(const struct i440fx *h, u32 base)
+{
+    if (base >= SHADOW_BIOS) return h->pci.cfg[I440_PAM0] >> 4 & 3;
+    u32 n = (base - SHADOW_START) / SEGMENT_BYTES;
+    return h->pci.cfg[I440_PAM0 + 1 + n / 2] >> (n & 1 ? 4 : 0) & 3;
+}
+
+/* Where the segment's reads go in the ROM. False: it has nothing there. */
+static bool rom_piece(const struct i440fx *h, u32 base, struct mem_piece *p)
+{
+    if (!h->wiring.rom) return false;
+    u64 bytes = h->pci.bus->mem->backing[h->wiring.rom_id].bytes;
+    u64 below_end = SHADOW_END - base;
+    if (below_end > min_u64(bytes, LOW_ROM_BYTES_MAX)) return false;
+    p->backing = h->wiring.rom_id;
+    p->offset = bytes - below_end;
+    p->rom = true;
+    return true;
+}
+
+static void map_segment(const struct i440fx *h, u32 base, u32 bytes, struct mem_map *map)
+{
+    const u8 pam = segment_bits(h, base);
+    struct mem_piece p = {.base = base, .bytes = bytes};
+    if (pam & PAM_READ) {
+        p.backing = h->wiring.shadow_id;
+        p.offset = base - SHADOW_START;
+        p.rom = !(pam & PAM_WRITE);
+    } else if (!rom_piece(h, base, &p)) {
+        return; /* nobody answers there */
+    } else if (pam & PAM_WRITE) {
+        p.written = h->wiring.shadow_id + 1;
+        p.written_offset = base - SHADOW_START;
+    }
+    mem_map_add(map, h->pci.bus->mem, &p, NULL);
+}
+
+static void i440fx_map(struct dev *d, struct mem_map *map)
+{
+    const struct i440fx *h = self(d);
+    if (!h->wiring.shadow) return;
+    for (u32 at = SHADOW_START; at < SHADOW_BIOS; at += SEGMENT_BYTES)
+        map_segment(h, at, SEGMENT_BYTES, map);
+    map_segment(h, SHADOW_BIOS, SHADOW_END - SHADOW_BIOS, map);
+    if (!h->wiring.rom || h->wiring.rom_is_flash) return;
+    struct mem_piece p = {.backing = h->wiring.rom_id, .rom = true};
+    p.bytes = h->pci.bus->mem->backing[p.backing].bytes;
+    p.base = ROM_END - p.bytes;
+    mem_map_add(map, h->pci.bus->mem, &p, NULL);
+}
+
+static void on_cfg_write(struct pci_fn *f, u32 off, u32 bytes)
+{
+    if (off < I440_PAM0 + I440_PAM_REGS && off + bytes > I440_PAM0) dev_request_remap(f->dev);
+}
+
+/* ---- class -------------------------------------------------------------------------------------
+ */
+
 static int i440fx_init(struct dev *d, const void *cfg, struct err *e)
 {
     const struct i440fx_cfg *c = cfg;
@@ -71,10 +147,11 @@ static int i440fx_init(struct dev *d, const void *cfg, struct err *e)
                                           .revision = 2};
     if (pci_fn_init(f, d, c->pci, 0, e) < 0) return e ? e->code : E_BUSY;
     pci_fn_set_ids(f, &ids);
-    /* Memory attributes and SMRAM control: kept for firmware; RAM is always readable and writable
-     * here. */
+    self(d)->wiring = *c;
+    f->cfg_write = on_cfg_write;
+    /* SMRAM control is kept for firmware; there is no system management mode. */
     for (u32 r = I440_PMC; r < I440_PMC + 2; r++) f->wmask[r] = 0xFF;
-    for (u32 r = I440_PAM0; r < I440_PAM0 + 7; r++) f->wmask[r] = 0x77;
+    for (u32 r = I440_PAM0; r < I440_PAM0 + I440_PAM_REGS; r++) f->wmask[r] = 0x77;
     f->wmask[I440_SMRAM] = 0x7F;
     return 0;
 }
@@ -86,10 +163,13 @@ static void i440fx_reset(struct dev *d)
     struct i440fx *h = self(d);
     pci_fn_reset(&h->pci);
     h->pci.cfg[I440_PMC] = h->pci.cfg[I440_PMC + 1] = 0;
-    for (u32 r = I440_PAM0; r < I440_PAM0 + 7; r++) h->pci.cfg[r] = 0;
+    for (u32 r = I440_PAM0; r < I440_PAM0 + I440_PAM_REGS; r++)
+        h->pci.cfg[r] = h->wiring.pam_open ? PAM_OPEN : 0;
+    if (h->wiring.pam_open) h->pci.cfg[I440_PAM0] = PAM0_OPEN;
     h->pci.cfg[I440_SMRAM] = 0x02;
     h->address = 0;
     h->rcr = 0;
+    dev_request_remap(d);
 }
 
 static void i440fx_post_load(struct dev *d)
@@ -117,4 +197,5 @@ const struct dev_class i440fx_class = {
     .fini = i440fx_fini,
     .reset = i440fx_reset,
     .post_load = i440fx_post_load,
+    .map = i440fx_map,
 };

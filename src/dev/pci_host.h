@@ -10,8 +10,16 @@
 
 extern const struct dev_class i440fx_class;
 extern const struct dev_class piix3_class;
+/* The host bridge also decides what lies at [C0000, 100000): the PAM registers send reads and
+ * writes of 13 segments to shadow RAM or to PCI, where the end of the ROM is. */
 struct i440fx_cfg {
     struct pci_bus *pci;
+    bool shadow;       /* pci->mem has: */
+    u32 shadow_id;     /* its backing of 256 KiB */
+    bool rom;          /* and a ROM with firmware, whole at the end of the first 4 GiB: */
+    u32 rom_id;        /* its backing */
+    bool pam_open;     /* without firmware: shadow RAM can be read and written from RESET on */
+    bool rom_is_flash; /* another device puts it at the end of the 4 GiB */
 };
 struct piix3_cfg {
     struct pci_bus *pci;

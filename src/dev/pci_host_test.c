@@ -92,7 +92,7 @@ static int setup(void **state)
     assert_int_equal(mem_init(&mem, &e), 0);
     assert_int_equal(mem_add(&mem, 0, MIB(1), false, &e), 0);
     pci_bus_init(&pci, &r.bus, &mem, (struct intr_sink){on_msi, NULL});
-    host = rig_create(&r, &i440fx_class, &(struct i440fx_cfg){&pci});
+    host = rig_create(&r, &i440fx_class, &(struct i440fx_cfg){.pci = &pci});
     isa = rig_create(&r, &piix3_class, &(struct piix3_cfg){&pci, gsi, {10, 10, 11, 11}});
     nic = dev_create(&r.set, &card_class, "nic", &(struct card_cfg){&pci, NIC}, &e);
     foe = dev_create(&r.set, &card_class, "foe", &(struct card_cfg){&pci, FOE}, &e);
@@ -199,18 +199,19 @@ static void test_bar_conflict_heals(void **state)
 static void test_intx(void **state)
 {
     (void)state;
-    pci_intx(&card(nic)->pci, true); /* device 3 pin A: PIRQD -> 11 */
+    pci_intx(&card(nic)->pci, true); /* device 3 pin A: PIRQC -> 11 */
     assert_int_equal(level, 1u << 11);
     assert_int_equal(get(NIC, 6, 2) & 8, 8);
     put(NIC, 4, CMD_INTX_OFF, 2);
     assert_int_equal(level, 0);
     put(NIC, 4, 0, 2);
-    put(8, 0x63, 0x05, 1);
+    put(8, 0x62, 0x05, 1);
     assert_int_equal(level, 1u << 5);
-    put(8, 0x63, 0x02, 1); /* reserved */
+    put(8, 0x62, 0x02, 1); /* reserved */
     assert_int_equal(level, 0);
-    put(8, 0x63, 0x0B, 1);
-    pci_intx(&card(foe)->pci, true); /* device 4 pin A: PIRQA -> 10 */
+    put(8, 0x62, 0x0B, 1);
+    put(8, 0x63, 0x0A, 1);
+    pci_intx(&card(foe)->pci, true); /* device 4 pin A: PIRQD -> 10 */
     assert_int_equal(level, 3u << 10);
     pci_intx(&card(nic)->pci, false);
     pci_intx(&card(foe)->pci, false);

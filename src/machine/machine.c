@@ -32,6 +32,7 @@ static int create_parts(struct machine *m, struct err *e)
     if (rc < 0) return rc;
     rc = pc_create(m, e);
     if (rc < 0) return rc;
+    memmap_serve(m);
     rc = pc_boot(m, e);
     if (rc < 0) return rc;
     return serial_open(&m->serial, m, m->cfg.serial, e);
@@ -62,6 +63,7 @@ int ring3_create(struct ring3_vm **out, const struct ring3_config *cfg, struct r
     int rc = m ? 0 : err_set(&e, E_NOMEM, "machine");
     if (m) {
         m->mem.fd = -1;
+        m->a20 = true;
         clk_init(&m->clk, false);
         pthread_mutex_init(&m->run_lock, NULL);
         pthread_mutex_init(&m->deadline_lock, NULL);

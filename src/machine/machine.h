@@ -80,6 +80,7 @@ struct machine {
     bool reset_wanted, ended, panicked; /* under run_lock */
     struct ring3_result result;         /* first end wins; under run_lock */
     _Atomic bool stop_wanted;           /* ring3_stop: may come from a signal handler */
+    bool remap_wanted, a20_wanted, a20; /* under run_lock: @a20 is what was asked for last */
 };
 
 /* config.c */
@@ -94,6 +95,10 @@ void pc_destroy(struct machine *m);
 int pc_boot(struct machine *m, struct err *e) MUST_USE;
 /* env.c */
 void env_init(struct machine *m);
+/* memmap.c: requests of devices about memory; served while every vCPU is parked */
+void memmap_ask_remap(void *machine, struct dev *d);
+void memmap_ask_a20(void *machine, struct dev *d, bool enabled);
+void memmap_serve(struct machine *m);
 extern const struct intr_cpu_ops cpus_intr_ops;
 /* cpus.c */
 int cpus_create(struct machine *m, struct err *e) MUST_USE;

@@ -71,16 +71,11 @@ static int add_timers(struct machine *m, struct err *e)
 {
     struct pit_cfg pit = {.clk = &m->clk, .irq = &m->gsi[IRQ_PIT]};
     if (!add(m, &pit_class, "pit", &pit, e)) return e->code;
-    u64 below = 0, above = 0;
-    for (u32 i = 0; i < m->mem.slots; i++) {
-        const struct mem_slot *s = &m->mem.slot[i];
-        if (s->base < RAM_ABOVE_4G) below = s->base + s->bytes;
-        else above += s->bytes;
-    }
+    const u64 below = min_u64(m->cfg.memory_bytes, PCI_HOLE_START);
     struct rtc_cfg rtc = {.clk = &m->clk,
                           .irq = &m->gsi[IRQ_RTC],
                           .ram_below_4g = below,
-                          .ram_above_4g = above,
+                          .ram_above_4g = m->cfg.memory_bytes - below,
                           .cpus = m->cfg.cpus};
     if (!add(m, &rtc_class, "rtc", &rtc, e)) return e->code;
     struct acpi_pm_cfg pm = {.clk = &m->clk, .sci = &m->gsi[ACPI_SCI_GSI], .sci_en = true};
@@ -90,7 +85,8 @@ static int add_timers(struct machine *m, struct err *e)
 static int add_pci(struct machine *m, struct err *e)
 {
     pci_bus_init(&m->pci, &m->bus, &m->mem, (struct intr_sink){lapic_send, &m->lapics});
-    struct i440fx_cfg host = {.pci = &m->pci};
+    struct i440fx_cfg host = {.pci = &m->pci, .shadow = true, .pam_open = true};
+    host.shadow_id = mem_find_device(&m->mem, E820_SHADOW);
     if (!add(m, &i440fx_class, "i440fx", &host, e)) return e->code;
     struct piix3_cfg isa = {.pci = &m->pci, .isa = m->gsi};
     for (u32 i = 0; i < PCI_PIRQS; i++) isa.pirq_irq[i] = pirq_irq[i];

@@ -90,23 +90,40 @@ static void note_panic(void *ctx, struct dev *d)
     if (first) log_info(&m->log, "the guest's kernel panicked (%s)", d->name);
 }
 
-const struct dev_host_ops machine_host_ops = {
-    .reset = ask_reset, .poweroff = ask_poweroff, .exit = ask_exit, .panicked = note_panic};
+const struct dev_host_ops machine_host_ops = {.reset = ask_reset,
+                                              .poweroff = ask_poweroff,
+                                              .exit = ask_exit,
+                                              .a20 = memmap_ask_a20,
+                                              .remap = memmap_ask_remap,
+                                              .panicked = note_panic};
 
 /* Every vCPU is parked: power-on state again. RAM keeps its contents, as on a real PC. */
 static void reset(struct machine *m)
 {
     struct err e = {0};
-    cpus_park(m);
     bus_lock(&m->bus);
     dev_reset_all(&m->devs);
     bus_unlock(&m->bus);
     log_info(&m->log, "reset");
-    if (pc_boot(m, &e) < 0) {
-        machine_end(m, RING3_FAILED, 0, "reset: %s", e.text);
-        return;
-    }
-    cpus_resume(m);
+    memmap_serve(m);
+    if (pc_boot(m, &e) < 0) machine_end(m, RING3_FAILED, 0, "reset: %s", e.text);
+}
+
+/* What devices asked for that needs every vCPU to stand still. A request made while the last of
+ * them stop counts, too: its vCPU has parked by now. */
+static void serve_parked(struct machine *m)
+{
+    cpus_park(m);
+    pthread_mutex_lock(&m->run_lock);
+    bool want_reset = m->reset_wanted;
+    m->reset_wanted = false;
+    pthread_mutex_unlock(&m->run_lock);
+    if (want_reset) reset(m);
+    memmap_serve(m);
+    pthread_mutex_lock(&m->run_lock);
+    bool ended = m->ended;
+    pthread_mutex_unlock(&m->run_lock);
+    if (!ended) cpus_resume(m);
 }
 
 static void on_request(void *machine)
@@ -114,11 +131,11 @@ static void on_request(void *machine)
     struct machine *m = machine;
     if (atomic_load(&m->stop_wanted)) machine_end(m, RING3_STOPPED, 0, "stopped");
     pthread_mutex_lock(&m->run_lock);
-    bool ended = m->ended, want_reset = m->reset_wanted;
-    m->reset_wanted = false;
+    bool ended = m->ended;
+    bool parked = m->reset_wanted || m->remap_wanted || m->a20_wanted;
     pthread_mutex_unlock(&m->run_lock);
     if (ended) loop_stop(m->loop);
-    else if (want_reset) reset(m);
+    else if (parked) serve_parked(m);
 }
 
 /* ---- public ---------------------------------------------------------------------------------- */

@@ -8,10 +8,14 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include "base/check.h"
+#include "mem/map.h"
 
 enum { TRACE_ON_WRITE = MEM_TRACE_CODE | MEM_TRACE_PT | MEM_TRACE_DIRTY };
 #define HUGE_BYTES MIB(2)
@@ -78,30 +82,12 @@ int mem_init(struct mem *mem, struct err *e)
 
 void mem_fini(struct mem *mem)
 {
-    for (u32 i = 0; i < mem->slots; i++) {
-        munmap(mem->slot[i].hva, mem->slot[i].bytes);
-        munmap((void *)mem->slot[i].trace, mem->slot[i].bytes >> PAGE_SHIFT);
+    for (u32 i = 0; i < mem->backings; i++) {
+        munmap(mem->backing[i].hva, mem->backing[i].bytes);
+        munmap((void *)mem->backing[i].trace, mem->backing[i].bytes >> PAGE_SHIFT);
     }
     if (mem->fd >= 0) close(mem->fd);
     *mem = (struct mem){.fd = -1};
-}
-
-static int check_range(const struct mem *mem, gpa_t base, u64 bytes, struct err *e)
-{
-    const unsigned long long b = base, n = bytes;
-    if (!bytes || (base | bytes) & ~PAGE_MASK)
-        return err_set(e, E_INVAL, "guest memory at %#llx, %#llx bytes: not whole pages", b, n);
-    if (bytes > BIT(GPA_BITS) || base > BIT(GPA_BITS) - bytes)
-        return err_set(e, E_INVAL, "guest memory at %#llx, %#llx bytes: beyond %d address bits", b,
-                       n, GPA_BITS);
-    if (mem->slots == MEM_SLOTS_MAX)
-        return err_set(e, E_INVAL, "guest memory: more than %d pieces", MEM_SLOTS_MAX);
-    for (u32 i = 0; i < mem->slots; i++) {
-        const struct mem_slot *s = &mem->slot[i];
-        if (base < s->base + s->bytes && s->base < base + bytes)
-            return err_set(e, E_INVAL, "guest memory at %#llx, %#llx bytes: overlaps", b, n);
-    }
-    return 0;
 }
 
 /* Map @bytes of @fd at @offset, 2 MiB aligned so that huge pages are possible. NULL and errno on
@@ -124,45 +110,85 @@ static hva_t map_aligned(int fd, u64 offset, u64 bytes)
     return hva;
 }
 
-/* One trace byte per page, MEM_ROM preset for ROM. NULL and errno on failure. */
-static _Atomic u8 *map_trace(u64 bytes, bool rom)
+/* One trace byte per page. NULL and errno on failure. */
+static _Atomic u8 *map_trace(u64 bytes)
 {
     u64 pages = bytes >> PAGE_SHIFT;
     u8 *trace = mmap(NULL, pages, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (trace == MAP_FAILED) return NULL;
-    if (rom) memset(trace, MEM_ROM, pages);
-    return (_Atomic u8 *)trace;
+    return trace == MAP_FAILED ? NULL : (_Atomic u8 *)trace;
 }
 
-static void insert_slot(struct mem *mem, struct mem_slot slot)
+/* Grow the memfd by @bytes and map them. The new backing's number, or an error. */
+static int add_backing(struct mem *mem, u64 bytes, const char *name, struct err *e)
 {
-    u32 i = mem->slots++;
-    for (; i > 0 && mem->slot[i - 1].base > slot.base; i--) mem->slot[i] = mem->slot[i - 1];
-    mem->slot[i] = slot;
+    if (!bytes || bytes & ~PAGE_MASK || bytes > BIT(GPA_BITS))
+        return err_set(e, E_INVAL, "guest memory of %#llx bytes", (unsigned long long)bytes);
+    if (mem->backings == MEM_BACKINGS_MAX)
+        return err_set(e, E_NOSPC, "guest memory: more than %d pieces", MEM_BACKINGS_MAX);
+    if (mem_host_can_back(mem->fd_bytes + bytes, e) < 0) return E_NOMEM;
+    struct mem_backing b = {.name = name, .bytes = bytes};
+    b.fd_offset = align_up(mem->fd_bytes, bytes >= HUGE_BYTES ? HUGE_BYTES : PAGE_BYTES);
+    const unsigned long long mib = (bytes + MIB(1) - 1) >> 20;
+    if (ftruncate(mem->fd, (off_t)(b.fd_offset + bytes)) < 0)
+        return err_set(e, E_NOMEM, "the host refuses %llu MiB of guest memory (ftruncate)", mib);
+    b.hva = map_aligned(mem->fd, b.fd_offset, bytes);
+    if (!b.hva) return err_set(e, E_NOMEM, "the host refuses %llu MiB of guest memory (mmap)", mib);
+    b.trace = map_trace(bytes);
+    if (!b.trace) {
+        munmap(b.hva, bytes);
+        return err_set(e, E_NOMEM, "no memory to track %llu MiB of guest memory", mib);
+    }
+    mem->fd_bytes = b.fd_offset + bytes;
+    mem->backing[mem->backings] = b;
+    return (int)mem->backings++;
 }
 
 int mem_add(struct mem *mem, gpa_t base, u64 bytes, bool rom, struct err *e)
 {
-    int rc = check_range(mem, base, bytes, e);
-    if (rc < 0) return rc;
-    if (mem_host_can_back(mem->fd_bytes + bytes, e) < 0) return E_NOMEM;
-    struct mem_slot s = {.base = base, .bytes = bytes, .rom = rom};
-    s.fd_offset = align_up(mem->fd_bytes, bytes >= HUGE_BYTES ? HUGE_BYTES : PAGE_BYTES);
-    const unsigned long long mib = (bytes + MIB(1) - 1) >> 20;
-    if (ftruncate(mem->fd, (off_t)(s.fd_offset + bytes)) < 0)
-        return err_set(e, E_NOMEM, "the host refuses %llu MiB of guest memory (ftruncate)", mib);
-    s.hva = map_aligned(mem->fd, s.fd_offset, bytes);
-    if (!s.hva) return err_set(e, E_NOMEM, "the host refuses %llu MiB of guest memory (mmap)", mib);
-    s.trace = map_trace(bytes, rom);
-    if (!s.trace) {
-        munmap(s.hva, bytes);
-        return err_set(e, E_NOMEM, "no memory to track %llu MiB of guest memory", mib);
+    struct mem_map *map = malloc(sizeof *map);
+    if (!map) return err_set(e, E_NOMEM, "guest memory");
+    struct mem_piece p = {.base = base,
+                          .bytes = bytes,
+                          .backing = mem->backings,
+                          .rom = rom,
+                          .fixed = true,
+                          .written = MEM_PIECE_DROPPED};
+    mem_map_now(mem, map);
+    int rc = mem_map_check(map, &p, e);
+    if (rc == 0) rc = add_backing(mem, bytes, rom ? "ROM" : "RAM", e);
+    if (rc >= 0) rc = mem_map_add(map, mem, &p, e);
+    if (rc >= 0) {
+        mem_map_apply(mem, map, NULL, NULL);
+        if (!rom) mem->ram_bytes += bytes;
     }
-    mem->fd_bytes = s.fd_offset + bytes;
-    if (!rom) mem->ram_bytes += bytes;
-    insert_slot(mem, s);
-    return 0;
+    free(map);
+    return rc < 0 ? rc : 0;
+}
+
+int mem_add_device(struct mem *mem, u64 bytes, const char *name, struct err *e)
+{
+    if (bytes > MEM_DEVICE_BYTES_MAX - mem->device_bytes)
+        return err_set(e, E_NOSPC, "%s: more than %u MiB of device memory", name,
+                       (unsigned)(MEM_DEVICE_BYTES_MAX >> 20));
+    int id = add_backing(mem, bytes, name, e);
+    if (id >= 0) mem->device_bytes += bytes;
+    return id;
+}
+
+u32 mem_find_device(const struct mem *mem, const char *name)
+{
+    u32 id = 0;
+    while (id < mem->backings && strcmp(mem->backing[id].name, name) != 0) id++;
+    ASSERT(id < mem->backings, "no memory called %s", name);
+    return id;
+}
+
+u64 mem_pages_max(const struct mem *mem)
+{
+    /* what is still to come, each piece aligned to a huge page */
+    u64 more = MEM_DEVICE_BYTES_MAX - mem->device_bytes + MEM_BACKINGS_MAX * HUGE_BYTES;
+    return (mem->fd_bytes + more) >> PAGE_SHIFT;
 }
 
 void mem_set_listener(struct mem *mem, mem_traced_fn *traced, mem_protect_fn *protect, void *ctx)
@@ -174,6 +200,8 @@ void mem_set_listener(struct mem *mem, mem_traced_fn *traced, mem_protect_fn *pr
 
 const struct mem_slot *mem_slot_find(const struct mem *mem, gpa_t gpa)
 {
+    const struct mem_slot *most = &mem->slot[mem->largest];
+    if (likely(gpa - most->base < most->bytes)) return most;
     for (u32 i = 0; i < mem->slots; i++) {
         if (gpa - mem->slot[i].base < mem->slot[i].bytes) return &mem->slot[i];
     }
@@ -300,9 +328,13 @@ static int store(struct mem *mem, gpa_t gpa, u64 bytes, const struct store *st)
             rc = E_GUEST;
             continue;
         }
-        if (!st->rom_too && page_is_rom(s, at)) continue;
-        if (st->src) copy_piece(slot_hva(s, at), st->src + done, n);
-        else memset(slot_hva(s, at), st->byte, n);
+        hva_t to = slot_hva(s, at);
+        if (!st->rom_too && page_is_rom(s, at)) {
+            if (!s->written) continue;
+            to = s->written + (at - s->base); /* mapped nowhere, so nobody has code from it */
+        }
+        if (st->src) copy_piece(to, st->src + done, n);
+        else memset(to, st->byte, n);
         after_store(mem, s, at, n);
     }
     return rc;

@@ -3,13 +3,13 @@
  *
  * Every consumer (devices' DMA, loaders, the page walker, engines) goes through here. Nothing
  * assumes that gpa -> hva is one addition, except a host pointer to one page handed out by
- * mem_page_ptr(), which stays valid for the machine's life.
+ * mem_page_ptr(), which stays valid until what lies where changes.
  *
  * Trace bits are the one mechanism for self-modifying code, shadow coherence and dirty logging
  * (DESIGN section 4): a page with MEM_TRACE_x for writes never gets a fast write entry in any TLB;
  * slow-path writers (vCPUs and DMA) call mem_write(), which tells the listener once the bytes have
- * changed. Threads: reads and writes from any thread, as racy as real memory; slots are set up
- * before the first vCPU runs. */
+ * changed. Threads: reads and writes from any thread, as racy as real memory; what lies where
+ * changes only while no vCPU runs (mem/map.h). */
 #ifndef MEM_MEM_H
 #define MEM_MEM_H
 #include "base/err.h"
@@ -20,7 +20,7 @@ enum mem_trace {
     MEM_TRACE_CODE = 1 << 0,  /* some engine holds a decoded or translated copy */
     MEM_TRACE_PT = 1 << 1,    /* shadowed as a page table                       */
     MEM_TRACE_DIRTY = 1 << 2, /* clean page under dirty logging                 */
-    MEM_ROM = 1 << 3,         /* guest writes are dropped                       */
+    MEM_ROM = 1 << 3,         /* guest writes are dropped, or go elsewhere      */
 };
 
 /* Told when a traced page was written by anyone but a fast TLB entry. Called on the writer's
@@ -30,20 +30,37 @@ typedef void mem_traced_fn(void *ctx, gpa_t gpa, u32 bytes, u8 trace);
  * Must return only when no vCPU can still write through a stale entry. */
 typedef void mem_protect_fn(void *ctx, gpa_t page_gpa);
 
+/* What can be mapped: RAM, or the memory of a device (ROM, frame buffer). Lives as long as @mem. */
+struct mem_backing {
+    const char *name;
+    hva_t hva;
+    u64 bytes;         /* whole pages */
+    u64 fd_offset;     /* of its first byte in the memfd */
+    _Atomic u8 *trace; /* one byte of enum mem_trace per page */
+};
+/* A piece of a backing at its place in guest-physical memory. */
 struct mem_slot {
     gpa_t base;
     u64 bytes;         /* whole pages */
     hva_t hva;         /* start of this slot's mapping */
     u64 fd_offset;     /* of the slot's first byte in the memfd */
     _Atomic u8 *trace; /* one byte of enum mem_trace per page */
-    bool rom;
+    u32 backing;
+    bool rom;      /* read only for the guest, but: */
+    bool fixed;    /* put there by mem_add, for ever */
+    hva_t written; /* where a ROM's writes go, or NULL: dropped */
 };
 
 struct mem {
-    int fd;        /* memfd holding every slot */
-    u64 ram_bytes; /* as configured */
+    int fd;           /* memfd holding every backing */
+    u64 ram_bytes;    /* as configured */
+    u64 device_bytes; /* of mem_add_device() */
     u64 fd_bytes;
-    u32 slots;
+    u32 slots, backings;
+    u32 largest;    /* index of the largest slot: most accesses are there */
+    u32 generation; /* of slot[]: changes with every mem_map_apply() */
+    u64 a20_clear;  /* address bits the processors' bus does not have: BIT(20), or 0 */
+    struct mem_backing backing[MEM_BACKINGS_MAX];
     struct mem_slot slot[MEM_SLOTS_MAX]; /* sorted by base, disjoint */
     mem_traced_fn *traced;
     mem_protect_fn *protect;
@@ -60,14 +77,24 @@ int mem_host_can_back(u64 bytes, struct err *e);
 /** mem_init - empty memory. @mem embedded in the machine. */
 int mem_init(struct mem *mem, struct err *e) MUST_USE;
 void mem_fini(struct mem *mem);
-/** mem_add - back [base, base+bytes) with zeroed pages. Errors: E_INVAL (overlap, alignment),
- * E_NOMEM (host refuses). */
+/** mem_add - back [base, base+bytes) with zeroed pages. Errors: E_INVAL (alignment), E_BUSY
+ * (overlap), E_NOSPC (too many), E_NOMEM (host refuses). */
 int mem_add(struct mem *mem, gpa_t base, u64 bytes, bool rom, struct err *e) MUST_USE;
+/** mem_add_device - zeroed memory that is mapped nowhere yet; mem/map.h puts it somewhere.
+ * @name  borrowed for ever. Returns its number. Errors: E_INVAL, E_NOSPC (more than
+ * MEM_BACKINGS_MAX, or all together above MEM_DEVICE_BYTES_MAX), E_NOMEM. Set-up only. */
+int mem_add_device(struct mem *mem, u64 bytes, const char *name, struct err *e) MUST_USE;
+/** mem_find_device - the number of the backing called @name, which must exist. */
+u32 mem_find_device(const struct mem *mem, const char *name);
+/** mem_pages_max - pages of all backings, those a device may still add included; slot->fd_offset >>
+ * PAGE_SHIFT and what follows it is below. */
+u64 mem_pages_max(const struct mem *mem);
 void mem_set_listener(struct mem *mem, mem_traced_fn *traced, mem_protect_fn *protect, void *ctx);
 
 /** mem_slot_find - the slot holding @gpa, or NULL (a hole: MMIO or nothing). */
 const struct mem_slot *mem_slot_find(const struct mem *mem, gpa_t gpa);
-/** mem_page_ptr - host address of the page holding @gpa, or NULL for a hole. O(slots), small. */
+/** mem_page_ptr - host address of the page holding @gpa (of a ROM: what is read), or NULL for a
+ * hole. O(slots), small. */
 hva_t mem_page_ptr(const struct mem *mem, gpa_t gpa);
 /** mem_page_trace - trace bits of a page; 0 for a hole. */
 u8 mem_page_trace(const struct mem *mem, gpa_t gpa);

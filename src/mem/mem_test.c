@@ -87,13 +87,14 @@ static void test_bad_ranges_are_refused(void **state)
                {4096, UINT64_MAX - 4095}};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct err e = {0};
-        assert_int_equal(mem_add(&f.mem, bad[i].base, bad[i].bytes, false, &e), E_INVAL);
+        int rc = mem_add(&f.mem, bad[i].base, bad[i].bytes, false, &e);
+        assert_true(rc == E_INVAL || rc == E_BUSY);
         assert_true(strlen(e.text) > 0);
     }
     assert_int_equal(f.mem.slots, 3);
-    for (u32 i = f.mem.slots; i < MEM_SLOTS_MAX; i++)
+    for (u32 i = f.mem.slots; i < MEM_BACKINGS_MAX; i++)
         assert_int_equal(mem_add(&f.mem, GIB(1) + i * MIB(1), 4096, false, NULL), 0);
-    assert_int_equal(mem_add(&f.mem, GIB(2), 4096, false, NULL), E_INVAL);
+    assert_int_equal(mem_add(&f.mem, GIB(2), 4096, false, NULL), E_NOSPC);
     mem_fini(&f.mem);
 }
 

@@ -52,10 +52,12 @@ void mmu_service(struct vcpu *v)
     struct mmu_state *m = mmu_of(v);
     atomic_fetch_and(&v->attention, ~(u32)ATT_FLUSH);
     pthread_mutex_lock(&m->lock);
-    if (m->protect_count > PROTECT_QUEUE) tlb_drop_all_writes(v);
+    if (m->map_changed) tlb_drop_all(v);
+    else if (m->protect_count > PROTECT_QUEUE) tlb_drop_all_writes(v);
     else
         for (u32 i = 0; i < m->protect_count; i++) tlb_drop_writes(v, m->protect[i]);
     m->protect_count = 0;
+    m->map_changed = false;
     atomic_store(&m->done, atomic_load(&m->asked));
     pthread_mutex_unlock(&m->lock);
 }
@@ -76,6 +78,21 @@ bool mmu_code_changed_take(struct vcpu *v, struct code_change *c)
     }
     pthread_mutex_unlock(&m->lock);
     return have;
+}
+
+void mmu_map_changed(void *domain, gpa_t start, gpa_t end)
+{
+    struct mmu_domain *d = domain;
+    for (u32 i = 0; i < VCPUS_MAX; i++) {
+        struct mmu_state *m = atomic_load(&d->member[i]);
+        if (!m) continue;
+        pthread_mutex_lock(&m->lock);
+        m->map_changed = true;
+        atomic_fetch_add(&m->asked, 1);
+        pthread_mutex_unlock(&m->lock);
+        vcpu_attention(m->v, ATT_FLUSH);
+        if (start < end) queue_code(m, start, end);
+    }
 }
 
 void mmu_enter_guest(struct vcpu *v)
@@ -124,16 +141,11 @@ static void protect_page(void *ctx, gpa_t page_gpa)
     }
 }
 
-/* Index of a page in code_lines, slots laid end to end; ~0 for a hole. */
+/* Index of a page in code_lines: its number in the memfd; ~0 for a hole. */
 static u64 page_index(const struct mmu_domain *d, gpa_t gpa)
 {
-    u64 before = 0;
-    for (u32 i = 0; i < d->mem->slots; i++) {
-        const struct mem_slot *s = &d->mem->slot[i];
-        if (gpa - s->base < s->bytes) return before + ((gpa - s->base) >> PAGE_SHIFT);
-        before += s->bytes >> PAGE_SHIFT;
-    }
-    return ~0ull;
+    const struct mem_slot *s = mem_slot_find(d->mem, gpa);
+    return s ? (s->fd_offset + (gpa - s->base)) >> PAGE_SHIFT : ~0ull;
 }
 
 static u64 line_mask(gpa_t gpa, u32 bytes)
@@ -204,7 +216,7 @@ int mmu_domain_create(struct mmu_domain **out, struct mem *mem, struct err *e)
     struct mmu_domain *d = calloc(1, sizeof *d);
     if (!d) return err_set(e, E_NOMEM, "mmu");
     d->mem = mem;
-    for (u32 i = 0; i < mem->slots; i++) d->code_pages += mem->slot[i].bytes >> PAGE_SHIFT;
+    d->code_pages = mem_pages_max(mem);
     size_t bytes = lines_bytes(d);
     void *lines = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

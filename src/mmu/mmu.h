@@ -58,6 +58,10 @@ bool mmu_watched(const struct vcpu *v, gva_t gva);
 struct mmu_domain;
 int mmu_domain_create(struct mmu_domain **out, struct mem *mem, struct err *e) MUST_USE;
 void mmu_domain_destroy(struct mmu_domain *d);
+/** mmu_map_changed - other memory than before lies at guest-physical [start, end), or (empty range)
+ * other addresses reach memory (A20): no vCPU goes on with translations or code it knows. While no
+ * vCPU is in guest; a mem_changed_fn. @domain is a struct mmu_domain. */
+void mmu_map_changed(void *domain, gpa_t start, gpa_t end);
 int mmu_init(struct vcpu *v, struct mmu_domain *d, struct err *e) MUST_USE;
 void mmu_fini(struct vcpu *v);
 

@@ -46,6 +46,7 @@ struct mmu_state {
     pthread_mutex_t lock;    /* guards the two queues */
     gpa_t protect[PROTECT_QUEUE];
     u32 protect_count; /* above PROTECT_QUEUE: every write entry goes */
+    bool map_changed;  /* other memory lies there now: everything goes */
     struct code_change code[CODE_QUEUE];
     u32 code_count;
 };
@@ -56,7 +57,7 @@ struct mmu_domain {
     _Atomic u32 protecting;
     pthread_mutex_t lines_lock; /* innermost but mmu_state.lock: marks and what follows from them */
     _Atomic(struct mmu_state *) member[VCPUS_MAX];
-    _Atomic u64 *code_lines; /* per page of each slot: which 64-byte lines hold decoded code */
+    _Atomic u64 *code_lines; /* per page of the memfd: which 64-byte lines hold decoded code */
     _Atomic u8 *beside;      /* per page: writes to other lines since, modulo 256; a hint */
     u64 code_pages;          /* length of code_lines */
 };

@@ -41,6 +41,7 @@ static struct shape shape_of(const struct vcpu *v)
 
 static u64 read_entry(const struct mem *mem, gpa_t at, u32 bytes)
 {
+    at &= ~mem->a20_clear;
     hva_t page = mem_page_ptr(mem, at);
     if (!page) return ~0ull; /* an unclaimed bus read: reserved bits set */
     void *p = page + (at & ~PAGE_MASK);
@@ -102,7 +103,8 @@ static bool set_accessed(struct vcpu *v, const struct shape *s, struct path *p, 
     for (u32 i = 0; i < p->count; i++) {
         u64 want = PTE_A | (dirty && i + 1 == p->count ? PTE_D : 0);
         if (p->at[i] == ~0ull || (p->entry[i] & want) == want) continue;
-        int rc = mem_cmpxchg(v->mem, p->at[i], p->entry[i], p->entry[i] | want, s->entry_bytes);
+        const gpa_t at = p->at[i] & ~v->mem->a20_clear;
+        int rc = mem_cmpxchg(v->mem, at, p->entry[i], p->entry[i] | want, s->entry_bytes);
         if (rc == 0) return false;
         p->entry[i] |= want;
     }
@@ -150,6 +152,7 @@ static int descend(struct vcpu *v, const struct shape *s, gva_t gva, struct walk
     u64 e = p->entry[p->count - 1];
     w->page_shift = (u8)leaf_shift(s, level);
     w->gpa = leaf_base(s, level, e) | (gva & (BIT(w->page_shift) - 1));
+    w->gpa &= ~v->mem->a20_clear;
     w->global = e & PTE_G && v->cr4 & CR4_PGE;
     return 0;
 }
@@ -167,7 +170,7 @@ static void identity(gva_t gva, struct walk *w)
 int mmu_walk(struct vcpu *v, gva_t gva, enum access kind, u32 flags, struct walk *w)
 {
     if (!(v->cr0 & CR0_PG)) {
-        identity((u32)gva, w);
+        identity((u32)gva & ~v->mem->a20_clear, w);
         return 0;
     }
     v->stats.page_walks++;

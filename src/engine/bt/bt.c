@@ -402,6 +402,7 @@ static const struct outer_ops ops = {.run = run, .step = step, .code_changed = b
 static enum run_exit bt_run(struct vcpu *v, u64 budget)
 {
     struct bt_state *s = state_of(v);
+    if (bt_views_update(&s->views, &s->err) < 0) return RUN_FAILED;
     if (fault_stack_enter(&s->stack, &s->err) < 0) return RUN_FAILED;
     syscall(SYS_arch_prctl, ARCH_SET_GS, v);
     mmu_enter_guest(v);

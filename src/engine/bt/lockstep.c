@@ -331,7 +331,8 @@ static enum run_exit lockstep_run(struct vcpu *v, u64 budget)
 {
     struct bt_state *s = state_of(v);
     struct lockstep *l = lockstep_of(v);
-    if (l->failed || fault_stack_enter(&s->stack, &l->err) < 0) return RUN_FAILED;
+    if (l->failed || bt_views_update(&s->views, &l->err) < 0) return RUN_FAILED;
+    if (fault_stack_enter(&s->stack, &l->err) < 0) return RUN_FAILED;
     syscall(SYS_arch_prctl, ARCH_SET_GS, v);
     mmu_enter_guest(v);
     enum run_exit why = outer_loop(v, budget, &ops);

@@ -176,6 +176,7 @@ enum bt_fill bt_table_fill(struct bt_tables *t, struct vcpu *v, gva_t gva, enum 
     ASSERT(v == t->v && kind != ACC_EXEC, "tables of cpu %u", t->v->id);
     struct walk walk;
     if (!is_reachable(v, gva) || mmu_watched(v, gva)) return FILL_SLOW;
+    if (unlikely(v->mem->a20_clear)) return FILL_SLOW; /* large pages have holes */
     if (mmu_walk(v, gva, kind, 0, &walk) || !walk.accessed) return FILL_SLOW;
     const struct bt_view *w = bt_view_find(t->views, walk.gpa);
     if (!w) return FILL_SLOW;

@@ -35,9 +35,12 @@ static u32 mmio_unit(gpa_t gpa, u32 bytes)
 
 static void mmio(struct kvm_run *run, struct vcpu *v)
 {
-    const gpa_t gpa = run->mmio.phys_addr;
+    const gpa_t gpa = run->mmio.phys_addr & ~v->mem->a20_clear;
     const u32 bytes = run->mmio.len <= sizeof run->mmio.data ? run->mmio.len : 0;
-    if (run->mmio.is_write && mem_slot_find(v->mem, gpa)) return; /* ROM */
+    if (run->mmio.is_write && mem_slot_find(v->mem, gpa)) {
+        mem_write(v->mem, gpa, run->mmio.data, bytes); /* ROM: dropped, or for shadow RAM */
+        return;
+    }
     for (u32 done = 0, n; done < bytes; done += n) {
         u64 val = 0;
         n = mmio_unit(gpa + done, bytes - done);

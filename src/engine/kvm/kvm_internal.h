@@ -27,6 +27,15 @@ struct kvm_cpuids {
 };
 static_assert(offsetof(struct kvm_cpuids, row) == offsetof(struct kvm_cpuid2, entries), "layout");
 
+/* A piece of guest memory as KVM is told of it. */
+struct kvm_region {
+    gpa_t base;
+    u64 bytes;
+    hva_t hva;
+    bool rom;
+};
+enum { KVM_REGIONS_MAX = MEM_SLOTS_MAX + 16 };
+
 /* One per struct mem (mem->shared), made by the first vCPU and gone with the last. */
 struct kvm_vm {
     struct mem *mem;
@@ -40,8 +49,11 @@ struct kvm_vm {
     u32 msr[KVM_MSRS_MAX], msrs; /* rows of msr.c this KVM keeps while a guest runs      */
     struct kvm_cpuids *supported;
     pthread_mutex_t lock; /* guards the rest */
-    u32 mapped;           /* memory slots KVM knows */
-    gpa_t base[MEM_SLOTS_MAX];
+    struct kvm_region
+        region[KVM_REGIONS_MAX]; /* what KVM knows, by its slot number; 0 bytes: unused */
+    bool mapped;                 /* at least once, and then of: */
+    u32 generation;              /* of @mem */
+    u64 a20_clear;
     bool dirty_log;
     u32 running;    /* vCPUs inside run()                                               */
     bool tsc_based; /* tsc_base is known                                                */
@@ -75,7 +87,7 @@ int kvm_call(int fd, unsigned long request, void *arg, const char *what, struct 
 /** kvm_vm_get - the VM of @mem, made if need be. kvm_vm_put when the vCPU is gone. */
 int kvm_vm_get(struct kvm_vm **out, struct mem *mem, struct err *e) MUST_USE;
 void kvm_vm_put(struct kvm_vm *vm);
-/** kvm_vm_map - tell KVM about slots added to memory since the last call. */
+/** kvm_vm_map - tell KVM what lies where if that is not what it was at the last call. */
 int kvm_vm_map(struct kvm_vm *vm, struct err *e) MUST_USE;
 /** kvm_dirty_log - start or stop noting the pages guests write. */
 int kvm_dirty_log(struct kvm_vm *vm, bool on, struct err *e) MUST_USE;

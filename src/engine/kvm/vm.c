@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "engine/kvm/kvm_internal.h"
 
 /* Pages Intel processors without "unrestricted guest" need for real mode; nothing of ours is there
@@ -22,43 +23,114 @@ int kvm_call(int fd, unsigned long request, void *arg, const char *what, struct 
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-static bool is_mapped(const struct kvm_vm *vm, gpa_t base)
+/* What KVM shall know. */
+struct regions {
+    u32 count;
+    struct kvm_region row[KVM_REGIONS_MAX];
+};
+
+static void add_region(struct regions *r, struct kvm_region k)
 {
-    for (u32 i = 0; i < vm->mapped; i++) {
-        if (vm->base[i] == base) return true;
-    }
-    return false;
+    if (!k.bytes) return;
+    ASSERT(r->count < KVM_REGIONS_MAX, "%u pieces of memory", r->count);
+    r->row[r->count++] = k;
 }
 
-static int set_region(const struct kvm_vm *vm, u32 id, const struct mem_slot *s, struct err *e)
+/* The part of @k in [start, end), moved by @up. */
+static void add_part(struct regions *r, const struct kvm_region *k, const gpa_t window[2], u64 up)
+{
+    const gpa_t start = max_u64(k->base, window[0]), end = min_u64(k->base + k->bytes, window[1]);
+    if (start >= end) return;
+    add_region(r, (struct kvm_region){start + up, end - start, k->hva + (start - k->base), k->rom});
+}
+
+/* While A20 is masked, the second MiB is the first. KVM's guest has an A20 line that is always on,
+ * so this is done by mapping, and for these addresses only: real-mode code reaches no others. */
+static void collect(const struct mem *mem, struct regions *r)
+{
+    static const gpa_t first[2] = {0, MIB(1)}, rest[2] = {MIB(2), BIT(GPA_BITS)};
+    r->count = 0;
+    for (u32 i = 0; i < mem->slots; i++) {
+        const struct mem_slot *s = &mem->slot[i];
+        const struct kvm_region k = {s->base, s->bytes, s->hva, s->rom};
+        if (!mem->a20_clear) {
+            add_region(r, k);
+            continue;
+        }
+        add_part(r, &k, first, 0);
+        add_part(r, &k, first, MIB(1));
+        add_part(r, &k, rest, 0);
+    }
+}
+
+static bool same_region(const struct kvm_region *a, const struct kvm_region *b)
+{
+    return a->base == b->base && a->bytes == b->bytes && a->hva == b->hva && a->rom == b->rom;
+}
+
+static int set_region(const struct kvm_vm *vm, u32 id, const struct kvm_region *k, struct err *e)
 {
     struct kvm_userspace_memory_region r = {
         .slot = id,
-        .flags = (s->rom ? KVM_MEM_READONLY : 0) | (vm->dirty_log ? KVM_MEM_LOG_DIRTY_PAGES : 0),
-        .guest_phys_addr = s->base,
-        .memory_size = s->bytes,
-        .userspace_addr = (u64)(uintptr_t)s->hva,
+        .flags = (k->rom ? KVM_MEM_READONLY : 0) | (vm->dirty_log ? KVM_MEM_LOG_DIRTY_PAGES : 0),
+        .guest_phys_addr = k->base,
+        .memory_size = k->bytes,
+        .userspace_addr = (u64)(uintptr_t)k->hva,
     };
     int rc = kvm_call(vm->fd, KVM_SET_USER_MEMORY_REGION, &r, "KVM_SET_USER_MEMORY_REGION", e);
     return rc < 0 ? rc : 0;
 }
 
-static int map_new(struct kvm_vm *vm, struct err *e)
+/* Take away what is not in @r any more; what stays is taken out of @r. */
+static int remove_stale(struct kvm_vm *vm, struct regions *r, struct err *e)
 {
-    for (u32 i = 0; i < vm->mem->slots; i++) {
-        const struct mem_slot *s = &vm->mem->slot[i];
-        if (is_mapped(vm, s->base)) continue;
-        int rc = set_region(vm, vm->mapped, s, e);
+    for (u32 id = 0; id < KVM_REGIONS_MAX; id++) {
+        struct kvm_region *k = &vm->region[id];
+        bool stays = false;
+        for (u32 i = 0; i < r->count && k->bytes && !stays; i++) {
+            stays = same_region(&r->row[i], k);
+            if (stays) r->row[i].bytes = 0;
+        }
+        if (!k->bytes || stays) continue;
+        k->bytes = 0;
+        int rc = set_region(vm, id, k, e);
         if (rc < 0) return rc;
-        vm->base[vm->mapped++] = s->base;
     }
+    return 0;
+}
+
+static int add_new(struct kvm_vm *vm, const struct regions *r, struct err *e)
+{
+    u32 id = 0;
+    for (u32 i = 0; i < r->count; i++) {
+        if (!r->row[i].bytes) continue;
+        while (vm->region[id].bytes) id++;
+        int rc = set_region(vm, id, &r->row[i], e);
+        if (rc < 0) return rc;
+        vm->region[id] = r->row[i];
+    }
+    return 0;
+}
+
+static int map_all(struct kvm_vm *vm, struct err *e)
+{
+    struct regions r;
+    collect(vm->mem, &r);
+    int rc = remove_stale(vm, &r, e);
+    if (rc == 0) rc = add_new(vm, &r, e);
+    if (rc < 0) return rc;
+    vm->mapped = true;
+    vm->generation = vm->mem->generation;
+    vm->a20_clear = vm->mem->a20_clear;
     return 0;
 }
 
 int kvm_vm_map(struct kvm_vm *vm, struct err *e)
 {
     pthread_mutex_lock(&vm->lock);
-    int rc = vm->mapped == vm->mem->slots ? 0 : map_new(vm, e);
+    bool current =
+        vm->mapped && vm->generation == vm->mem->generation && vm->a20_clear == vm->mem->a20_clear;
+    int rc = current ? 0 : map_all(vm, e);
     pthread_mutex_unlock(&vm->lock);
     return rc;
 }
@@ -68,17 +140,18 @@ int kvm_dirty_log(struct kvm_vm *vm, bool on, struct err *e)
     int rc = 0;
     pthread_mutex_lock(&vm->lock);
     vm->dirty_log = on;
-    for (u32 i = 0; i < vm->mapped && rc == 0; i++)
-        rc = set_region(vm, i, mem_slot_find(vm->mem, vm->base[i]), e);
+    for (u32 i = 0; i < KVM_REGIONS_MAX && rc == 0; i++) {
+        if (vm->region[i].bytes) rc = set_region(vm, i, &vm->region[i], e);
+    }
     pthread_mutex_unlock(&vm->lock);
     return rc;
 }
 
-/* Pages of one slot written since the last call. */
-static int take_slot(struct kvm_vm *vm, u32 id, struct err *e)
+/* Pages of one region written since the last call. */
+static int take_region(struct kvm_vm *vm, u32 id, struct err *e)
 {
-    const struct mem_slot *s = mem_slot_find(vm->mem, vm->base[id]);
-    u64 pages = s->bytes >> PAGE_SHIFT, words = (pages + 63) / 64;
+    const struct kvm_region *k = &vm->region[id];
+    u64 pages = k->bytes >> PAGE_SHIFT, words = (pages + 63) / 64;
     int count = 0;
     u64 *map = calloc(words, sizeof *map);
     if (!map) return err_set(e, E_NOMEM, "KVM: dirty log");
@@ -87,7 +160,8 @@ static int take_slot(struct kvm_vm *vm, u32 id, struct err *e)
     for (u64 w = 0; w < words && rc >= 0; w++) {
         for (u64 left = map[w]; left; left &= left - 1, count++) {
             u64 page = w * 64 + (u64)__builtin_ctzll(left);
-            mem_wrote(vm->mem, s->base + (page << PAGE_SHIFT), PAGE_BYTES);
+            gpa_t gpa = (k->base + (page << PAGE_SHIFT)) & ~vm->a20_clear;
+            mem_wrote(vm->mem, gpa, PAGE_BYTES);
         }
     }
     free(map);
@@ -98,8 +172,9 @@ int kvm_dirty_take(struct kvm_vm *vm, struct err *e)
 {
     int total = 0, rc = 0;
     pthread_mutex_lock(&vm->lock);
-    for (u32 i = 0; i < vm->mapped && rc >= 0; i++) {
-        rc = take_slot(vm, i, e);
+    for (u32 i = 0; i < KVM_REGIONS_MAX && rc >= 0; i++) {
+        if (!vm->region[i].bytes) continue;
+        rc = take_region(vm, i, e);
         total += rc;
     }
     pthread_mutex_unlock(&vm->lock);
