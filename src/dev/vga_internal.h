@@ -1,0 +1,186 @@
+/* dev/vga_internal.h - shared by the files of the VGA: registers, the geometry derived from them.
+ *
+ * Video memory is one array: byte p of word o is plane p at plane address o, so that the four
+ * latches are one word, and the linear frame buffer of VBE is the same array read straight on.
+ *
+ *   vga.c         the device: regions, PCI, reset, state     vga_vbe.c    Bochs VBE registers
+ *   vga_reg.c     sequencer, CRTC, graphics, attributes, DAC vga_mode.c   geometry and timing
+ *   vga_mem.c     the legacy window: chains, latches, modes  vga_draw.c, vga_text.c  the picture */
+#ifndef DEV_VGA_INTERNAL_H
+#define DEV_VGA_INTERNAL_H
+#include "dev/vga.h"
+
+enum { VGA_PAGES = VGA_VRAM_BYTES >> PAGE_SHIFT, VGA_PLANE_BYTES = 1 << 16 };
+enum vga_crtc {
+    CR_HTOTAL = 0x00,
+    CR_HDISP_END = 0x01,
+    CR_VTOTAL = 0x06,
+    CR_OVERFLOW = 0x07,
+    CR_PRESET_ROW = 0x08,
+    CR_MAX_SCAN = 0x09,
+    CR_CURSOR_START = 0x0A,
+    CR_CURSOR_END = 0x0B,
+    CR_START_HI = 0x0C,
+    CR_START_LO = 0x0D,
+    CR_CURSOR_HI = 0x0E,
+    CR_CURSOR_LO = 0x0F,
+    CR_VSYNC_START = 0x10,
+    CR_VSYNC_END = 0x11,
+    CR_VDISP_END = 0x12,
+    CR_OFFSET = 0x13,
+    CR_UNDERLINE = 0x14,
+    CR_MODE = 0x17,
+    CR_LINE_COMPARE = 0x18,
+    CR_COUNT = 0x19,
+};
+enum vga_seq { SR_CLOCK = 1, SR_MAP_MASK = 2, SR_FONT = 3, SR_MEMORY = 4, SR_COUNT = 5 };
+enum { SR_CLOCK_8DOT = 1, SR_CLOCK_HALF = 8, SR_CLOCK_OFF = 0x20 };
+enum { SR_MEMORY_FLAT = 4, SR_MEMORY_CHAIN4 = 8 };
+enum vga_gc {
+    GR_SET_RESET = 0,
+    GR_ENABLE_SR = 1,
+    GR_COMPARE = 2,
+    GR_ROTATE = 3,
+    GR_READ_MAP = 4,
+    GR_MODE = 5,
+    GR_MISC = 6,
+    GR_DONT_CARE = 7,
+    GR_BIT_MASK = 8,
+    GR_COUNT = 9,
+};
+enum { GR_MODE_READ1 = 8, GR_MODE_ODD_EVEN = 0x10, GR_MODE_SHIFT = 0x20, GR_MODE_256 = 0x40 };
+enum { GR_MISC_GRAPHICS = 1, GR_MISC_CHAIN = 2 };
+enum vga_attr {
+    AR_MODE = 0x10,
+    AR_OVERSCAN = 0x11,
+    AR_PLANES = 0x12,
+    AR_PANNING = 0x13,
+    AR_SELECT = 0x14,
+    AR_COUNT = 0x15,
+};
+enum { AR_MODE_LINE9 = 4, AR_MODE_BLINK = 8, AR_MODE_PAN_STOP = 0x20, AR_MODE_P54 = 0x80 };
+enum { AR_INDEX_ON = 0x20 };
+enum vga_misc { MISC_COLOR = 1, MISC_RAM = 2, MISC_CLOCK = 0x0C };
+enum vga_vbe {
+    VBE_ID,
+    VBE_XRES,
+    VBE_YRES,
+    VBE_BPP,
+    VBE_ENABLE,
+    VBE_BANK,
+    VBE_VIRT_WIDTH,
+    VBE_VIRT_HEIGHT,
+    VBE_X_OFFSET,
+    VBE_Y_OFFSET,
+    VBE_COUNT,
+    VBE_MEMORY_64K = VBE_COUNT, /* read-only, not kept */
+};
+enum { VBE_ON = 1, VBE_CAPS = 2, VBE_DAC8 = 0x20, VBE_LFB = 0x40, VBE_KEEP = 0x80 };
+
+struct vga {
+    struct dev dev;
+    struct pci_fn pci;
+    struct clk *clk;
+    u8 *vram; /* VGA_VRAM_BYTES; owned */
+    u8 *rom;  /* owned; NULL: none      */
+    u32 rom_bytes;
+
+    u8 seq_index, gc_index, crtc_index, attr_index;
+    bool attr_data; /* the next write to 3C0 is data */
+    u8 seq[SR_COUNT], gc[GR_COUNT], crtc[CR_COUNT], attr[AR_COUNT];
+    u8 misc, feature;
+    u8 dac_mask, dac_read, dac_write, dac_sub; /* sub: which of red, green, blue is next */
+    bool dac_reading;
+    u8 dac[256 * 3], dac_new[3];
+    u32 latch;
+    u16 vbe_index, vbe[VBE_COUNT];
+    u8 vbe_low; /* first half of a data word written as two bytes */
+
+    /* What the picture was last drawn from; not saved. */
+    bool redraw;                    /* a register changed it                  */
+    u8 dirty[VGA_PAGES];            /* 1: this page changed                   */
+    bool drawn_cursor, drawn_chars; /* phases of blinking                     */
+    u32 palette[256];               /* pixels of the colours of the DAC       */
+    u32 color[16];                  /* and of the 16 the attribute controller makes of them */
+};
+static inline struct vga *vga_of(struct dev *d) { return container_of(d, struct vga, dev); }
+
+/* ---- geometry: all of it bounded, whatever the registers hold ----------------------------------
+ */
+
+enum vga_kind { VGA_BLANK, VGA_TEXT, VGA_PLANAR, VGA_CGA4, VGA_PACKED, VGA_LINEAR };
+struct vga_mode {
+    enum vga_kind kind;
+    u32 width, height; /* of the picture: 1..PIXMAP_WIDTH_MAX, 1..PIXMAP_HEIGHT_MAX        */
+    u32 chars;         /* character clocks in a row                                       */
+    u32 dots;          /* pixels of one: 8 or 9, times 2 when the dot clock is halved     */
+    u32 rows_per_char; /* 1..32                                                           */
+    bool double_dots, double_scan;
+    u32 start, pitch; /* address counter units; VGA_LINEAR: bytes                        */
+    u32 count_shift;  /* the counter advances once in 1 << this character clocks         */
+    u32 addr_mask;    /* plane addresses: 64 KiB, or all there is under VBE              */
+    u32 split;        /* first scan line after the line compare                          */
+    u32 bits;         /* VGA_LINEAR: 8, 15, 16, 24, 32                                    */
+};
+void vga_mode_get(const struct vga *v, struct vga_mode *m);
+/** vga_crtc_addr - the plane address the CRTC puts out for counter value @ma in row scan @ra. */
+u32 vga_crtc_addr(const struct vga *v, const struct vga_mode *m, u32 ma, u32 ra);
+
+/* Where the beam is, by the virtual clock. */
+struct vga_beam {
+    bool blank, retrace;
+};
+struct vga_beam vga_beam_get(const struct vga *v);
+/** vga_frames - frames since virtual time 0 (60 or 70 a second): blinking counts them. */
+u64 vga_frames(const struct vga *v);
+
+/* ---- parts -------------------------------------------------------------------------------------
+ */
+
+/* vga_reg.c: @port is 3B0..3DF */
+u8 vga_reg_read(struct vga *v, u32 port);
+void vga_reg_write(struct vga *v, u32 port, u8 val);
+/* vga_vbe.c */
+u16 vga_vbe_read(const struct vga *v, u32 index);
+void vga_vbe_write(struct vga *v, u32 index, u16 val);
+/** vga_vbe_fix - make every VBE register one the code can have produced. */
+void vga_vbe_fix(struct vga *v);
+static inline bool vga_vbe_on(const struct vga *v) { return v->vbe[VBE_ENABLE] & VBE_ON; }
+static inline bool vga_vbe_linear(const struct vga *v)
+{
+    return vga_vbe_on(v) && v->vbe[VBE_BPP] > 4;
+}
+static inline u32 vga_vbe_line_bytes(const struct vga *v)
+{
+    u32 bpp = v->vbe[VBE_BPP], w = v->vbe[VBE_VIRT_WIDTH];
+    return bpp == 4 ? w / 8 : w * ((bpp + 7) / 8);
+}
+/* vga_mem.c: @off from A0000, below 128 KiB */
+u8 vga_window_read(struct vga *v, u32 off);
+void vga_window_write(struct vga *v, u32 off, u8 val);
+/* The guest changed a byte of video memory. */
+static inline void vga_touch(struct vga *v, u32 byte)
+{
+    v->dirty[byte / PAGE_BYTES % VGA_PAGES] = 1;
+}
+/* Expands bit p of a nibble to byte p. */
+static inline u32 vga_expand(u32 nibble)
+{
+    return (nibble & 1 ? 0xFFu : 0) | (nibble & 2 ? 0xFF00u : 0) | (nibble & 4 ? 0xFF0000u : 0) |
+           (nibble & 8 ? 0xFF000000u : 0);
+}
+static inline u32 vga_word(const struct vga *v, u32 addr)
+{
+    const u8 *p = &v->vram[4 * addr % VGA_VRAM_BYTES];
+    return p[0] | (u32)p[1] << 8 | (u32)p[2] << 16 | (u32)p[3] << 24;
+}
+/* vga_text.c: one scan line of characters, m->dots pixels each */
+struct vga_line {
+    u32 ma, ra; /* address counter at its left end; row scan */
+    u32 chars;  /* how many to draw                          */
+    u32 *px;
+};
+void vga_text_line(const struct vga *v, const struct vga_mode *m, const struct vga_line *l);
+bool vga_cursor_on(const struct vga *v);
+bool vga_chars_on(const struct vga *v);
+#endif
