@@ -45,6 +45,7 @@ enum { /* offsets in the file and in the zero page alike */
 };
 enum {
     SECTOR = 512,
+    SYSSIZE_UNIT = 16,
     BOOT_FLAG = 0xaa55,
     MAGIC_HDRS = 0x53726448,
     OLD_CL_MAGIC = 0xa33f,
@@ -77,14 +78,15 @@ static int parse_sizes(struct boot_image *img, struct err *e)
     bz->setup_bytes = ((sects ? sects : 4) + 1) * SECTOR;
     if (bz->setup_bytes >= img->kernel.bytes) return broken(img, "truncated in its setup code", e);
     bz->payload_bytes = img->kernel.bytes - bz->setup_bytes;
-    /* syssize counts 16-byte units; before 2.04 it had 16 bits and was not reliable */
-    u64 promised = field(img, HDR_SYSSIZE, 4, 0x204, 0) * 16;
-    if (promised > bz->payload_bytes) {
+    /* syssize counts 16-byte units, the last of which need not be whole in the file; before 2.04
+     * it had 16 bits and was not reliable */
+    u64 promised = field(img, HDR_SYSSIZE, 4, 0x204, 0) * SYSSIZE_UNIT;
+    if (promised > align_up(bz->payload_bytes, SYSSIZE_UNIT)) {
         return err_set(e, E_FORMAT, "kernel '%s': truncated: has %llu of %llu bytes",
                        img->kernel_path, (unsigned long long)img->kernel.bytes,
                        (unsigned long long)(promised + bz->setup_bytes));
     }
-    if (promised) bz->payload_bytes = promised;
+    if (promised) bz->payload_bytes = min_u64(promised, bz->payload_bytes);
     return 0;
 }
 

@@ -257,6 +257,29 @@ static void test_initrd_limits(void **state)
     close(rf.fd);
 }
 
+/* The last unit of syssize need not be whole in the file. */
+static void test_partial_unit(void **state)
+{
+    enum { LESS = 5, UNIT = 16, SYSSIZE = 0x1f4 };
+    struct vm vm;
+    u8 *f = malloc(FIX_BZ_BYTES);
+    (void)state;
+    vm_init(&vm, MIB(32));
+    fixture_bzimage(f);
+    struct boot_config cfg = {0};
+    u32 units = (FIX_BZ_BYTES - (f[0x1f1] + 1u) * 512) / UNIT;
+    store_le(f + SYSSIZE, units, 4);
+    struct fixture_file kf = fixture_file(f, FIX_BZ_BYTES - LESS);
+    assert_int_equal(boot(&vm, kf.path, NULL, &cfg), 0);
+    close(kf.fd);
+    kf = fixture_file(f, FIX_BZ_BYTES - UNIT);
+    assert_int_equal(boot(&vm, kf.path, NULL, &cfg), E_FORMAT);
+    assert_non_null(strstr(vm.err.text, "truncated"));
+    close(kf.fd);
+    free(f);
+    mem_fini(&vm.mem);
+}
+
 struct fault {
     u32 at, bytes;
     u64 val;
@@ -450,11 +473,11 @@ static void test_hostile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bzimage64), cmocka_unit_test(test_bzimage32_and_old),
-        cmocka_unit_test(test_pvh),       cmocka_unit_test(test_multiboot),
-        cmocka_unit_test(test_files),     cmocka_unit_test(test_initrd_limits),
-        cmocka_unit_test(test_faults),    cmocka_unit_test(test_config),
-        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_bzimage64),    cmocka_unit_test(test_bzimage32_and_old),
+        cmocka_unit_test(test_pvh),          cmocka_unit_test(test_multiboot),
+        cmocka_unit_test(test_files),        cmocka_unit_test(test_initrd_limits),
+        cmocka_unit_test(test_partial_unit), cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_config),       cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
