@@ -56,8 +56,7 @@ static int parse_text(const char *text, struct key_stroke *out, u32 max, struct 
     for (; text[n]; n++) {
         bool shift;
         enum key_code key = key_of_char(text[n], &shift);
-        if (!key)
-            return err_set(e, E_INVAL, "no key prints the character 0x%02x", (u8)text[n]);
+        if (!key) return err_set(e, E_INVAL, "no key prints the character 0x%02x", (u8)text[n]);
         if (n == max) return err_set(e, E_RANGE, "more than %u key strokes", max);
         out[n] = (struct key_stroke){.count = shift ? 2 : 1};
         if (shift) out[n].key[0] = KEY_SHIFT;

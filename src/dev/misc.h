@@ -4,9 +4,7 @@
 #include "bus/chardev.h"
 #include "bus/dev.h"
 
-/* Reset and A20 without a keyboard controller. Ports 0x60/0x64 float (all-ones), so probes find
- * their "output buffer" never empty and give up within a millisecond; command 0xFE on 0x64 still
- * pulses reset. Port 0x92: fast A20, fast reset. cfg: NULL. */
+/* Port 0x92: fast A20, fast reset. cfg: NULL. */
 extern const struct dev_class sysctl_class;
 /* 8237 DMA controllers and page registers: they remember what is written and do nothing; ports
  * 0x80 (POST) included. */

@@ -1,9 +1,8 @@
-/* dev/sysctl.c - reset and A20 ports of a PC without a keyboard controller: 0x60, 0x64 and 0x92.
+/* dev/sysctl.c - system control port A, 0x92: fast A20 and fast reset.
  * Spec: IBM PS/2 Technical Reference, system control port A; PIIX3 data sheet (290550) 2.5.7.
  * Threads: under the bus lock. */
 #include "dev/misc.h"
 
-enum { KBC_PULSE_RESET = 0xFE };
 enum { P92_RESET = 1 << 0, P92_A20 = 1 << 1 };
 
 struct sysctl {
@@ -12,23 +11,6 @@ struct sysctl {
 };
 
 static struct sysctl *self(struct dev *d) { return container_of(d, struct sysctl, dev); }
-
-static u64 kbc_read(struct dev *d, u64 off, u32 bytes)
-{
-    (void)d, (void)off, (void)bytes;
-    return 0xFF;
-}
-
-static void kbc_data_write(struct dev *d, u64 off, u64 val, u32 bytes)
-{
-    (void)d, (void)off, (void)val, (void)bytes;
-}
-
-static void kbc_cmd_write(struct dev *d, u64 off, u64 val, u32 bytes)
-{
-    (void)off, (void)bytes;
-    if (val == KBC_PULSE_RESET) dev_request_reset(d);
-}
 
 static u64 p92_read(struct dev *d, u64 off, u32 bytes)
 {
@@ -57,8 +39,6 @@ static void sysctl_post_load(struct dev *d) { dev_request_a20(d, self(d)->port92
 
 static const struct ser_field sysctl_fields[] = {SER(struct sysctl, port92, 1), SER_END};
 static const struct dev_region sysctl_regions[] = {
-    {"kbc-data", BUS_PORT, true, 0x60, 1, 1, 1, kbc_read, kbc_data_write},
-    {"kbc-command", BUS_PORT, true, 0x64, 1, 1, 1, kbc_read, kbc_cmd_write},
     {"port92", BUS_PORT, true, 0x92, 1, 1, 1, p92_read, p92_write},
     {0},
 };

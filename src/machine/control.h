@@ -22,4 +22,6 @@ int machine_screen_text(struct ring3_vm *vm, struct text_screen *out, struct err
 /** machine_input - a key or pointer event, as if the user had made it. E_NOENT when the machine has
  * no keyboard. */
 int machine_input(struct ring3_vm *vm, const struct input_event *ev, struct err *e) MUST_USE;
+/** machine_input_idle - the guest has read every event so far: a queue cannot overflow now. */
+bool machine_input_idle(struct ring3_vm *vm);
 #endif

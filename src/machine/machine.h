@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "base/clk.h"
+#include "base/input.h"
 #include "base/log.h"
 #include "boot/acpi.h"
 #include "boot/boot.h"
@@ -60,6 +61,7 @@ struct machine {
     struct lapic_set lapics;
     struct pci_bus pci;
     struct serial serial;
+    struct input_sink input; /* the keyboard controller */
     struct boot_image *image;
     struct acpi_config acpi;
     struct cpu_model model;

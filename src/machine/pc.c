@@ -7,6 +7,7 @@
 
 #include "boot/e820.h"
 #include "dev/acpi_pm.h"
+#include "dev/i8042.h"
 #include "dev/ioapic.h"
 #include "dev/misc.h"
 #include "dev/pci_host.h"
@@ -19,8 +20,10 @@
 enum {
     ISA_IRQS = 16,
     IRQ_PIT = 0,
+    IRQ_KBD = 1,
     IRQ_COM1 = 4,
     IRQ_RTC = 8,
+    IRQ_AUX = 12,
     PIT_IOAPIC_INPUT = 2,
     COM1_BASE = 0x3F8,
 };
@@ -93,6 +96,15 @@ static int add_pci(struct machine *m, struct err *e)
     return add(m, &piix3_class, "piix3", &isa, e) ? 0 : e->code;
 }
 
+static int add_input(struct machine *m, struct err *e)
+{
+    struct i8042_cfg cfg = {
+        .clk = &m->clk, .kbd_irq = &m->gsi[IRQ_KBD], .aux_irq = &m->gsi[IRQ_AUX]};
+    struct dev *d = add(m, &i8042_class, "i8042", &cfg, e);
+    if (d) m->input = (struct input_sink){i8042_event, d};
+    return d ? 0 : e->code;
+}
+
 static int add_ports(struct machine *m, struct err *e)
 {
     struct uart_cfg uart = {
@@ -114,6 +126,7 @@ static void describe(struct machine *m)
     m->acpi = (struct acpi_config){
         .cpus = m->cfg.cpus,
         .uart_mask = 1,
+        .has_i8042 = true,
         .ioapic_id = (u8)m->cfg.cpus,
         .pm1_evt = ACPI_PM_BASE + ACPI_PM1_EVT,
         .pm1_cnt = ACPI_PM_BASE + ACPI_PM1_CNT,
@@ -136,7 +149,7 @@ int pc_create(struct machine *m, struct err *e)
     if (rc < 0) return rc;
     dev_set_init(&m->devs, &m->bus, &machine_host_ops, m);
     static int (*const parts[])(struct machine *, struct err *) = {
-        add_lapics, add_interrupt_controllers, add_timers, add_pci, add_ports};
+        add_lapics, add_interrupt_controllers, add_timers, add_pci, add_input, add_ports};
     for (u32 i = 0; i < ARRAY_LEN(parts) && rc == 0; i++) rc = parts[i](m, e);
     describe(m);
     return rc;

@@ -156,6 +156,12 @@ static inline void storm_input(struct machine *m)
     u32 room = chardev_rx_room(&m->serial.chardev);
     FUZZ_CHECK(room <= 4096);
     chardev_rx(&m->serial.chardev, in, room < sizeof in ? room : sizeof in);
+    const struct input_event ev = {.kind = (enum input_kind)fuzz_below(4),
+                                   .code = fuzz_below(160),
+                                   .down = fuzz_one_in(2),
+                                   .dx = (s32)fuzz_value(),
+                                   .dy = (s32)fuzz_value()};
+    m->input.event(m->input.ctx, &ev);
     bus_unlock(&m->bus);
 }
 
