@@ -131,8 +131,14 @@ void dev_map_all(struct dev_set *s, struct mem_map *map)
 
 /* ---- state ----------------------------------------------------------------------------------- */
 
-int dev_save(const struct dev *d, struct ser_buf *b, struct err *e)
+static void quiesce(struct dev *d)
 {
+    if (d->cls->quiesce) d->cls->quiesce(d);
+}
+
+int dev_save(struct dev *d, struct ser_buf *b, struct err *e)
+{
+    quiesce(d);
     if (!d->cls->fields) return 0;
     return ser_save(b, d->name, d->cls->version, d->cls->fields, d, e);
 }
@@ -142,6 +148,7 @@ int dev_load(struct dev *d, struct ser_view *v, struct err *e)
 {
     const struct dev_class *c = d->cls;
     if (!c->fields) return 0;
+    quiesce(d);
     void *old = malloc(c->inst_bytes);
     if (!old) return err_set(e, E_NOMEM, "%s: load", d->name);
     memcpy(old, d, c->inst_bytes);
@@ -161,7 +168,9 @@ int dev_load(struct dev *d, struct ser_view *v, struct err *e)
 
 int dev_save_all(const struct dev_set *s, struct ser_buf *b, struct err *e)
 {
-    for (const struct dev *d = s->first; d; d = d->next) {
+    /* all before the first save: an end that comes raises lines of other devices */
+    for (struct dev *d = s->first; d; d = d->next) quiesce(d);
+    for (struct dev *d = s->first; d; d = d->next) {
         int rc = dev_save(d, b, e);
         if (rc < 0) return rc;
     }

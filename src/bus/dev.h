@@ -28,6 +28,9 @@ struct dev_class {
     int (*init)(struct dev *d, const void *cfg, struct err *e);
     void (*fini)(struct dev *d);
     void (*reset)(struct dev *d); /* power-on state */
+    /* Before a save or load: finish what is under way outside the instance (requests to a disk).
+     * May block; no vCPU runs. */
+    void (*quiesce)(struct dev *d);
     /* After a load: refuse values the device's code could not have produced (E_FORMAT); the old
      * state then stays. */
     int (*validate)(const struct dev *d, struct err *e);
@@ -90,13 +93,14 @@ int dev_attach(struct dev *d, u32 index, u64 base, struct err *e) MUST_USE;
 struct dev *dev_find(const struct dev_set *s, const char *name);
 
 void dev_reset_all(struct dev_set *s);
-/** dev_save_all / dev_load_all - one section per device, in order. A failed load leaves the
+/** dev_save_all / dev_load_all - one section per device, in order, after all of them have become
+ * quiet. A failed load leaves the
  * devices before the failing one changed: the machine is then not runnable. Errors: ser_save's and
  * ser_load's, and what validate said. */
 int dev_save_all(const struct dev_set *s, struct ser_buf *b, struct err *e) MUST_USE;
 int dev_load_all(struct dev_set *s, struct ser_view *v, struct err *e) MUST_USE;
 /* The same for one device. */
-int dev_save(const struct dev *d, struct ser_buf *b, struct err *e) MUST_USE;
+int dev_save(struct dev *d, struct ser_buf *b, struct err *e) MUST_USE;
 int dev_load(struct dev *d, struct ser_view *v, struct err *e) MUST_USE;
 
 /* From a device's callbacks. */
