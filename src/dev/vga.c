@@ -1,6 +1,5 @@
 /* vga - the device around the VGA's parts: ports, windows, PCI function, reset, saved state.
  * See vga.h, vga_internal.h. */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -12,7 +11,7 @@ enum { REGS_BYTES = 0x1000, REGS_VGA = 0x400, REGS_VBE = 0x500, REGS_EXT = 0x600
 enum { REGS_VGA_END = REGS_VGA + 0x20, REGS_VBE_END = REGS_VBE + 2 * (VBE_MEMORY_64K + 1) };
 enum { EXT_SIZE = REGS_EXT, EXT_ENDIAN = REGS_EXT + 4, EXT_BYTES = 8 };
 #define EXT_LITTLE 0x1E1E1E1Eu
-enum vga_region { R_MONO, R_VGA, R_COLOR, R_VBE, R_WINDOW, R_FRAME, R_REGS };
+enum vga_region { R_MONO, R_VGA, R_COLOR, R_VBE, R_WINDOW, R_REGS };
 
 /* ---- ports ----------------------------------------------------------------------------------- */
 
@@ -78,18 +77,6 @@ static void window_write(struct dev *d, u64 off, u64 val, u32 bytes)
     for (u32 i = 0; i < bytes; i++) vga_window_write(vga_of(d), (u32)off + i, (u8)(val >> 8 * i));
 }
 
-static u64 frame_read(struct dev *d, u64 off, u32 bytes)
-{
-    u64 val = 0;
-    memcpy(&val, vga_of(d)->vram + off, bytes);
-    return val;
-}
-static void frame_write(struct dev *d, u64 off, u64 val, u32 bytes)
-{
-    memcpy(vga_of(d)->vram + off, &val, bytes);
-    vga_touch(vga_of(d), (u32)off);
-}
-
 static u64 regs_read(struct dev *d, u64 off, u32 bytes)
 {
     struct vga *v = vga_of(d);
@@ -128,17 +115,35 @@ static const struct pci_fn_cfg ids = {.vendor = 0x1234,
                                       .class_code = 0x030000,
                                       .revision = 2};
 
-static int rom_copy(struct vga *v, const struct vga_cfg *c, struct err *e)
+/* The option ROM goes into memory of its own, a power of two. */
+static int rom_add(struct vga *v, const struct vga_cfg *c, struct err *e)
 {
+    u64 bytes = PAGE_BYTES;
     if (!c->rom || !c->rom_bytes) return 0;
     if (c->rom_bytes > VGA_ROM_BYTES_MAX)
         return err_set(e, E_RANGE, "vga: option ROM of %u bytes, at most %d", c->rom_bytes,
                        VGA_ROM_BYTES_MAX);
-    v->rom = malloc(c->rom_bytes);
-    if (!v->rom) return err_set(e, E_NOMEM, "vga: option ROM");
-    memcpy(v->rom, c->rom, c->rom_bytes);
-    v->rom_bytes = c->rom_bytes;
+    while (bytes < c->rom_bytes) bytes *= 2;
+    int id = mem_add_device(c->pci->mem, bytes, "vga-rom", e);
+    if (id < 0) return id;
+    memcpy(c->pci->mem->backing[id].hva, c->rom, c->rom_bytes);
+    pci_fn_add_rom(&v->pci, (u32)id);
     return 0;
+}
+
+static int function_add(struct vga *v, const struct vga_cfg *c, struct err *e)
+{
+    int id = mem_add_device(c->pci->mem, VGA_VRAM_BYTES, "vga", e);
+    if (id < 0) return id;
+    v->vram = c->pci->mem->backing[id].hva;
+    int rc = pci_fn_init(&v->pci, &v->dev, c->pci, c->devfn, e);
+    if (rc < 0) return rc;
+    pci_fn_set_ids(&v->pci, &ids);
+    pci_fn_add_mem_bar(&v->pci, 0, (u32)id, BAR_PREFETCH);
+    pci_fn_add_bar(&v->pci, 2, R_REGS, 0);
+    rc = rom_add(v, c, e);
+    if (rc < 0) pci_fn_fini(&v->pci);
+    return rc;
 }
 
 static int vga_init(struct dev *d, const void *cfg, struct err *e)
@@ -146,25 +151,11 @@ static int vga_init(struct dev *d, const void *cfg, struct err *e)
     struct vga *v = vga_of(d);
     const struct vga_cfg *c = cfg;
     v->clk = c->clk;
-    int rc = rom_copy(v, c, e);
-    if (rc < 0) return rc;
-    v->vram = mmap(NULL, VGA_VRAM_BYTES, PROT_READ | PROT_WRITE,
+    v->seen = mmap(NULL, VGA_VRAM_BYTES, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (v->vram == MAP_FAILED) {
-        rc = err_set(e, E_NOMEM, "vga: video memory");
-        goto free_rom;
-    }
-    if (!c->pci) return 0;
-    rc = pci_fn_init(&v->pci, d, c->pci, c->devfn, e);
-    if (rc < 0) goto unmap;
-    pci_fn_set_ids(&v->pci, &ids);
-    pci_fn_add_bar(&v->pci, 0, R_FRAME, BAR_PREFETCH);
-    pci_fn_add_bar(&v->pci, 2, R_REGS, 0);
-    return 0;
-unmap:
-    munmap(v->vram, VGA_VRAM_BYTES);
-free_rom:
-    free(v->rom);
+    if (v->seen == MAP_FAILED) return err_set(e, E_NOMEM, "vga: video memory");
+    int rc = function_add(v, c, e);
+    if (rc < 0) munmap(v->seen, VGA_VRAM_BYTES);
     return rc;
 }
 
@@ -172,9 +163,10 @@ static void vga_fini(struct dev *d)
 {
     struct vga *v = vga_of(d);
     pci_fn_fini(&v->pci);
-    munmap(v->vram, VGA_VRAM_BYTES);
-    free(v->rom);
+    munmap(v->seen, VGA_VRAM_BYTES);
 }
+
+static void vga_map(struct dev *d, struct mem_map *map) { pci_fn_map(&vga_of(d)->pci, map); }
 
 /* Power-on: every register 0, the screen off. Video memory keeps what it has. */
 static void vga_reset(struct dev *d)
@@ -195,7 +187,7 @@ static void vga_reset(struct dev *d)
     v->vbe_index = 0;
     vga_vbe_fix(v);
     v->redraw = true;
-    if (v->pci.bus) pci_fn_reset(&v->pci);
+    pci_fn_reset(&v->pci);
 }
 
 static int vga_validate(const struct dev *d, struct err *e)
@@ -212,7 +204,7 @@ static int vga_validate(const struct dev *d, struct err *e)
 static void vga_post_load(struct dev *d)
 {
     vga_of(d)->redraw = true;
-    if (vga_of(d)->pci.bus) pci_fn_post_load(&vga_of(d)->pci);
+    pci_fn_post_load(&vga_of(d)->pci);
 }
 
 static const struct dev_region regions[] = {
@@ -222,7 +214,6 @@ static const struct dev_region regions[] = {
     [R_VBE] = {"vbe", BUS_PORT, true, PORTS_VBE, 4, 1, 2, vbe_port_read, vbe_port_write},
     [R_WINDOW] = {"vga-window", BUS_MMIO, true, WINDOW_GPA, WINDOW_BYTES, 1, 8, window_read,
                   window_write},
-    [R_FRAME] = {"vga-frame", BUS_MMIO, false, 0, VGA_VRAM_BYTES, 1, 8, frame_read, frame_write},
     [R_REGS] = {"vga-regs", BUS_MMIO, false, 0, REGS_BYTES, 1, 4, regs_read, regs_write},
     {0}};
 
@@ -250,4 +241,5 @@ const struct dev_class vga_class = {.name = "vga",
                                     .fini = vga_fini,
                                     .reset = vga_reset,
                                     .validate = vga_validate,
-                                    .post_load = vga_post_load};
+                                    .post_load = vga_post_load,
+                                    .map = vga_map};

@@ -2,7 +2,8 @@
  *
  * Registers at the usual ports (3B0-3BB, 3C0-3CF, 3D0-3DF), VBE at 1CE-1D1, the legacy window at
  * A0000-BFFFF, BAR0 the linear frame buffer, BAR2 the registers again: VGA ports from 0x400, VBE
- * words from 0x500.
+ * words from 0x500. Video memory is guest memory (mem_add_device "vga"): the guest reads and writes
+ * it through BAR0 as fast as RAM, and it is saved with RAM.
  * Spec: IBM VGA (PS/2 Hardware Interface Technical Reference, video subsystem), Bochs VBE 0xB0C5,
  * QEMU docs/specs/standard-vga.  Threads: under the bus lock. */
 #ifndef DEV_VGA_H
@@ -18,7 +19,7 @@ enum { VGA_ROM_BYTES_MAX = 1 << 18 };
 extern const struct dev_class vga_class;
 struct vga_cfg {
     struct clk *clk;
-    struct pci_bus *pci; /* NULL: no PCI function (tests)     */
+    struct pci_bus *pci;
     u8 devfn;
     const u8 *rom; /* option ROM image, copied; NULL: none */
     u32 rom_bytes; /* 0..VGA_ROM_BYTES_MAX                 */

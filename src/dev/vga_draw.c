@@ -2,8 +2,8 @@
  *
  * The modes with a CRTC are drawn line by line as the hardware scans them: an address counter, a
  * row scan, the split screen. A row goes into the pixmap only when it differs from what is there.
- * Nothing is drawn while no register, byte or blinking phase has changed; linear modes look at each
- * row's pages besides. */
+ * Nothing is drawn while no register, visible byte or blinking phase has changed; linear modes look
+ * at each row's pages besides. */
 #include <string.h>
 
 #include "dev/vga_internal.h"
@@ -78,7 +78,7 @@ static void graphics_line(const struct vga *v, const struct vga_mode *m, const s
 {
     u32 *px = l->px;
     for (u32 x = 0; x < l->chars; x++) {
-        u32 word = vga_word(v, vga_crtc_addr(v, m, l->ma + (x >> m->count_shift), l->ra));
+        u32 word = vga_word(v->seen, vga_crtc_addr(v, m, l->ma + (x >> m->count_shift), l->ra));
         if (m->kind == VGA_PACKED) px = packed_char(v, m, word, px);
         else if (m->kind == VGA_CGA4) px = cga_char(v, m, word, px);
         else px = planar_char(v, m, word, px);
@@ -178,14 +178,38 @@ static void draw_linear(const struct vga *v, const struct vga_mode *m, struct pi
         u64 from = m->start + (u64)y * m->pitch;
         if (from > VGA_VRAM_BYTES - bytes) break; /* vga_vbe_fix() does not allow it */
         if (!v->redraw && !range_dirty(v, from, bytes)) continue;
-        linear_line(v, m, v->vram + from, line);
+        linear_line(v, m, v->seen + from, line);
         emit_row(p, y, line);
     }
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
-static bool anything_dirty(const struct vga *v) { return memchr(v->dirty, 1, sizeof v->dirty); }
+/* Bytes of video memory the picture comes from: [*from, *end). */
+static void visible(const struct vga *v, const struct vga_mode *m, u64 *from, u64 *end)
+{
+    *from = 0;
+    *end = vga_vbe_on(v) ? VGA_VRAM_BYTES : 4 * VGA_PLANE_BYTES;
+    if (m->kind != VGA_LINEAR) return;
+    *from = min_u64(m->start, VGA_VRAM_BYTES);
+    *end = min_u64(m->start + (u64)m->height * m->pitch, VGA_VRAM_BYTES);
+}
+
+/* Bring v->seen up to date. @return is anything different? */
+static bool look(struct vga *v, const struct vga_mode *m)
+{
+    bool any = false;
+    u64 from, end;
+    if (m->kind == VGA_BLANK) return false;
+    visible(v, m, &from, &end);
+    for (u64 at = align_down(from, PAGE_BYTES); at < end; at += PAGE_BYTES) {
+        bool differs = memcmp(v->seen + at, v->vram + at, PAGE_BYTES) != 0;
+        if (differs) memcpy(v->seen + at, v->vram + at, PAGE_BYTES);
+        v->dirty[at / PAGE_BYTES] = differs;
+        any |= differs;
+    }
+    return any;
+}
 
 /* Blinking counts only where something blinks. */
 static void blink_update(struct vga *v, const struct vga_mode *m)
@@ -208,10 +232,9 @@ void vga_render(struct dev *d, struct pixmap *p)
     p->height = m.height;
     p->dirty_top = p->dirty_end = 0;
     v->redraw |= p->resized;
-    if (!v->redraw && !anything_dirty(v)) return;
+    if (!look(v, &m) && !v->redraw) return;
     colors_update(v);
     if (m.kind == VGA_LINEAR) draw_linear(v, &m, p);
     else draw_scanned(v, &m, p);
-    memset(v->dirty, 0, sizeof v->dirty);
     v->redraw = false;
 }

@@ -3,6 +3,10 @@
  * Video memory is one array: byte p of word o is plane p at plane address o, so that the four
  * latches are one word, and the linear frame buffer of VBE is the same array read straight on.
  *
+ * Nobody is told of writes to it: vCPUs write it like RAM. Drawing compares its visible pages with
+ * a copy of what it drew last and draws from the copy, so nothing is missed under any engine, and
+ * while nobody looks it costs nothing.
+ *
  *   vga.c         the device: regions, PCI, reset, state     vga_vbe.c    Bochs VBE registers
  *   vga_reg.c     sequencer, CRTC, graphics, attributes, DAC vga_mode.c   geometry and timing
  *   vga_mem.c     the legacy window: chains, latches, modes  vga_draw.c, vga_text.c  the picture */
@@ -81,9 +85,7 @@ struct vga {
     struct dev dev;
     struct pci_fn pci;
     struct clk *clk;
-    u8 *vram; /* VGA_VRAM_BYTES; owned */
-    u8 *rom;  /* owned; NULL: none      */
-    u32 rom_bytes;
+    u8 *vram; /* VGA_VRAM_BYTES of guest memory */
 
     u8 seq_index, gc_index, crtc_index, attr_index;
     bool attr_data; /* the next write to 3C0 is data */
@@ -98,7 +100,8 @@ struct vga {
 
     /* What the picture was last drawn from; not saved. */
     bool redraw;                    /* a register changed it                  */
-    u8 dirty[VGA_PAGES];            /* 1: this page changed                   */
+    bool dirty[VGA_PAGES];          /* found different from @seen by the present drawing      */
+    u8 *seen;                       /* owned, VGA_VRAM_BYTES: video memory as last drawn      */
     bool drawn_cursor, drawn_chars; /* phases of blinking                     */
     u32 palette[256];               /* pixels of the colours of the DAC       */
     u32 color[16];                  /* and of the 16 the attribute controller makes of them */
@@ -158,20 +161,16 @@ static inline u32 vga_vbe_line_bytes(const struct vga *v)
 /* vga_mem.c: @off from A0000, below 128 KiB */
 u8 vga_window_read(struct vga *v, u32 off);
 void vga_window_write(struct vga *v, u32 off, u8 val);
-/* The guest changed a byte of video memory. */
-static inline void vga_touch(struct vga *v, u32 byte)
-{
-    v->dirty[byte / PAGE_BYTES % VGA_PAGES] = 1;
-}
 /* Expands bit p of a nibble to byte p. */
 static inline u32 vga_expand(u32 nibble)
 {
     return (nibble & 1 ? 0xFFu : 0) | (nibble & 2 ? 0xFF00u : 0) | (nibble & 4 ? 0xFF0000u : 0) |
            (nibble & 8 ? 0xFF000000u : 0);
 }
-static inline u32 vga_word(const struct vga *v, u32 addr)
+/* The four planes at @addr of @mem: v->vram or v->seen. */
+static inline u32 vga_word(const u8 *mem, u32 addr)
 {
-    const u8 *p = &v->vram[4 * addr % VGA_VRAM_BYTES];
+    const u8 *p = &mem[4 * addr % VGA_VRAM_BYTES];
     return p[0] | (u32)p[1] << 8 | (u32)p[2] << 16 | (u32)p[3] << 24;
 }
 /* vga_text.c: one scan line of characters, m->dots pixels each */

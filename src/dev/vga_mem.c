@@ -29,11 +29,7 @@ static u32 bank(const struct vga *v)
     return vga_vbe_on(v) ? (u32)v->vbe[VBE_BANK] * VGA_PLANE_BYTES : 0;
 }
 
-static u8 *linear(struct vga *v, u32 at, u32 *byte)
-{
-    *byte = (u32)((bank(v) + at) % VGA_VRAM_BYTES);
-    return &v->vram[*byte];
-}
+static u8 *linear(struct vga *v, u32 at) { return &v->vram[(bank(v) + at) % VGA_VRAM_BYTES]; }
 
 /* Where a host address leads: plane address, and the planes it selects. */
 struct target {
@@ -66,12 +62,12 @@ static u8 color_compare(const struct vga *v)
 
 u8 vga_window_read(struct vga *v, u32 off)
 {
-    u32 at, byte;
+    u32 at;
     if (!decode(v, off, &at)) return FLOATING;
-    if (vga_vbe_linear(v)) return *linear(v, at, &byte);
+    if (vga_vbe_linear(v)) return *linear(v, at);
     bool odd_even = v->gc[GR_MODE] & GR_MODE_ODD_EVEN;
     struct target t = route(v, at, odd_even);
-    v->latch = vga_word(v, t.addr);
+    v->latch = vga_word(v->vram, t.addr);
     if (v->gc[GR_MODE] & GR_MODE_READ1) return color_compare(v);
     u32 plane = v->gc[GR_READ_MAP] & 3;
     if (v->seq[SR_MEMORY] & SR_MEMORY_CHAIN4) plane = at & 3;
@@ -110,17 +106,15 @@ static u32 combine(const struct vga *v, u8 val)
 
 void vga_window_write(struct vga *v, u32 off, u8 val)
 {
-    u32 at, byte;
+    u32 at;
     if (!decode(v, off, &at)) return;
     if (vga_vbe_linear(v)) {
-        *linear(v, at, &byte) = val;
-        vga_touch(v, byte);
+        *linear(v, at) = val;
         return;
     }
     struct target t = route(v, at, !(v->seq[SR_MEMORY] & SR_MEMORY_FLAT));
     u32 planes = t.planes & v->seq[SR_MAP_MASK], word = combine(v, val);
-    byte = (u32)(4 * t.addr % VGA_VRAM_BYTES);
+    u8 *to = &v->vram[4 * t.addr % VGA_VRAM_BYTES];
     for (u32 p = 0; p < 4; p++)
-        if (planes >> p & 1) v->vram[byte + p] = (u8)(word >> 8 * p);
-    vga_touch(v, byte);
+        if (planes >> p & 1) to[p] = (u8)(word >> 8 * p);
 }

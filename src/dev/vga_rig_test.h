@@ -10,7 +10,10 @@
 
 #define LFB_GPA 0xE0000000ull
 #define REGS_GPA 0xE1000000ull
+#define ROM_GPA 0xE2000000ull
 enum { VGA_DEVFN = 2 << 3 };
+
+static const u8 vga_test_rom[5000] = {0x55, 0xAA, 10, 0xCB, [4999] = 0x77};
 
 struct vga_rig {
     struct rig r;
@@ -30,7 +33,11 @@ static inline void vga_rig_init(struct vga_rig *g)
     rig_init(&g->r);
     assert_int_equal(mem_init(&g->mem, &e), 0);
     pci_bus_init(&g->pci, &g->r.bus, &g->mem, (struct intr_sink){0});
-    const struct vga_cfg cfg = {.clk = &g->r.clk, .pci = &g->pci, .devfn = VGA_DEVFN};
+    const struct vga_cfg cfg = {.clk = &g->r.clk,
+                                .pci = &g->pci,
+                                .devfn = VGA_DEVFN,
+                                .rom = vga_test_rom,
+                                .rom_bytes = sizeof vga_test_rom};
     g->d = rig_create(&g->r, &vga_class, &cfg);
     g->p.px = malloc(sizeof(u32) * PIXMAP_WIDTH_MAX * PIXMAP_HEIGHT_MAX);
     assert_non_null(g->p.px);
@@ -42,16 +49,25 @@ static inline void vga_rig_fini(struct vga_rig *g)
     free(g->p.px);
 }
 
+/* What the machine does when a memory BAR moved. */
+static inline void vga_rig_map(struct vga_rig *g)
+{
+    struct mem_map map;
+    mem_map_fixed(&g->mem, &map);
+    dev_map_all(&g->r.set, &map);
+    mem_map_apply(&g->mem, &map, NULL, NULL);
+}
 /* What firmware does: BARs and decoding. */
 static inline void vga_rig_bars(struct vga_rig *g)
 {
     pci_cfg_write(&g->pci, VGA_DEVFN, PCI_BAR0, (u32)LFB_GPA, 4);
     pci_cfg_write(&g->pci, VGA_DEVFN, PCI_BAR0 + 8, (u32)REGS_GPA, 4);
     pci_cfg_write(&g->pci, VGA_DEVFN, PCI_COMMAND, CMD_MEM | CMD_IO, 2);
+    vga_rig_map(g);
 }
 static inline void lfb_write(struct vga_rig *g, u64 off, u64 val, u32 bytes)
 {
-    bus_mmio_write(&g->r.bus, LFB_GPA + off, val, bytes);
+    assert_int_equal(mem_write(&g->mem, LFB_GPA + off, &val, bytes), 0);
 }
 
 static inline void mode_set(struct vga_rig *g, const struct test_mode *m)

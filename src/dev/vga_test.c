@@ -342,6 +342,29 @@ static void test_pci(void **state)
     assert_int_equal(bus_mmio_read(&g.r.bus, REGS_GPA + 0x604, 4), 0x1E1E1E1E);
 }
 
+/* Frame buffer and option ROM are memory that moves with its BAR. */
+static void test_memory(void **state)
+{
+    u8 rom[sizeof vga_test_rom], b = 0;
+    (void)state;
+    vga_rig_bars(&g);
+    lfb_write(&g, 5, 0x5A, 1);
+    pci_cfg_write(&g.pci, VGA_DEVFN, PCI_BAR0, 0xD0000000, 4);
+    pci_cfg_write(&g.pci, VGA_DEVFN, PCI_ROM, ~0u, 4);
+    assert_int_equal(pci_cfg_read(&g.pci, VGA_DEVFN, PCI_ROM, 4), 0xFFFFE001);
+    pci_cfg_write(&g.pci, VGA_DEVFN, PCI_ROM, (u32)ROM_GPA | 1, 4);
+    vga_rig_map(&g);
+    assert_true(mem_read(&g.mem, LFB_GPA + 5, &b, 1) < 0);
+    assert_int_equal(mem_read(&g.mem, 0xD0000005, &b, 1), 0);
+    assert_int_equal(b, 0x5A);
+    assert_int_equal(mem_read(&g.mem, ROM_GPA, rom, sizeof rom), 0);
+    assert_memory_equal(rom, vga_test_rom, sizeof rom);
+    pci_cfg_write(&g.pci, VGA_DEVFN, PCI_COMMAND, 0, 2);
+    vga_rig_map(&g);
+    assert_null(mem_slot_find(&g.mem, 0xD0000000));
+    assert_null(mem_slot_find(&g.mem, ROM_GPA));
+}
+
 /* ---- state, hostility ---------------------------------------------------------------------------
  */
 
@@ -391,7 +414,7 @@ int main(void)
         T(test_indexed), T(test_crtc),          T(test_attributes),  T(test_dac),
         T(test_retrace), T(test_map),           T(test_write_modes), T(test_color_compare),
         T(test_chains),  T(test_vbe_registers), T(test_vbe_clears),  T(test_pci),
-        T(test_state),   T(test_storm),
+        T(test_memory),  T(test_state),         T(test_storm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,7 +36,7 @@ static struct glyph glyph_get(const struct vga *v, u32 word, u32 ra)
 {
     u8 ch = (u8)word, attr = (u8)(word >> 8), back = attr >> 4;
     bool blinks = v->attr[AR_MODE] & AR_MODE_BLINK;
-    u32 row = vga_word(v, font_addr(v, attr) + ch * GLYPH_BYTES + ra) >> 16 & 0xFF;
+    u32 row = vga_word(v->seen, font_addr(v, attr) + ch * GLYPH_BYTES + ra) >> 16 & 0xFF;
     struct glyph g = {.bits = row << 1};
     if ((v->attr[AR_MODE] & AR_MODE_LINE9) && (ch & 0xE0) == 0xC0) g.bits |= row & 1;
     if ((attr & ATTR_UNDERLINE_MASK) == ATTR_UNDERLINE && ra == (v->crtc[CR_UNDERLINE] & SCAN_MASK))
@@ -60,7 +60,7 @@ void vga_text_line(const struct vga *v, const struct vga_mode *m, const struct v
     u32 *px = l->px;
     for (u32 x = 0; x < l->chars; x++) {
         u32 ma = l->ma + (x >> m->count_shift);
-        struct glyph g = glyph_get(v, vga_word(v, vga_crtc_addr(v, m, ma, l->ra)), l->ra);
+        struct glyph g = glyph_get(v, vga_word(v->seen, vga_crtc_addr(v, m, ma, l->ra)), l->ra);
         if (cursor_covers(v, ma, l->ra)) g.bits = 0x1FF;
         for (u32 i = 0; i < m->dots; i++)
             *px++ = g.bits >> (8 - (i >> m->double_dots)) & 1 ? g.fg : g.bg;
@@ -89,7 +89,7 @@ void vga_text(struct dev *d, struct text_screen *t)
     for (u32 y = 0; y < t->rows; y++) {
         for (u32 x = 0; x < t->columns; x++) {
             u32 ma = row_ma(&m, y, row_lines) + (x >> m.count_shift);
-            u32 word = vga_word(v, vga_crtc_addr(v, &m, ma, 0));
+            u32 word = vga_word(v->vram, vga_crtc_addr(v, &m, ma, 0));
             t->cell[y][x] = (struct text_cell){.ch = (u8)word, .attr = (u8)(word >> 8)};
             if ((ma & 0xFFFF) != pos || (v->crtc[CR_CURSOR_START] & CURSOR_OFF)) continue;
             t->cursor = true;
