@@ -80,8 +80,9 @@ $(B)/obj/%.c.o: %.c $(B)/flags
 	@echo "  CC    $*.c"
 	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-# Runs with the guest's vector registers live.
-$(B)/obj/src/engine/bt/quick.c.o: ALL_CFLAGS += -mgeneral-regs-only
+# Run with the guest's vector registers live, and with alignment checking on.
+LIVE_SRC := src/engine/bt/quick.c src/engine/bt/light.c src/base/clk.c src/machine/env.c
+$(LIVE_SRC:%=$(B)/obj/%.o): ALL_CFLAGS += -mgeneral-regs-only -fno-store-merging
 
 $(B)/obj/%.S.o: %.S $(B)/flags
 	@mkdir -p $(@D)

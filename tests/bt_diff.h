@@ -60,6 +60,7 @@ enum {
     RESUMES = 64,
     VEC_CALL = 0x80,
     VEC_END = 0x81,
+    SYSCALL_STUB = 0x82, /* in the place of a vector's */
 };
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80, PTE_G = 0x100 };
 #define PTE_NX BIT(63)
@@ -113,7 +114,7 @@ struct prog {
     bool user, spaces, ts, writable_code, mmio;
     u64 arena_flags[DIFF_PAGES], code_flags;
     u32 counter[PROG_ITEMS];
-    u64 fs_base, gs_base;
+    u64 fs_base, gs_base, fmask;
     struct diff_state in;
     u32 at[PROG_ITEMS + 1]; /* of each item from CODE_GVA: set by prog_link */
 };
@@ -308,8 +309,49 @@ static void item_pushf(struct item *t)
     put32(t, (u32)flags);
     PUT(t, 0x9D);
 }
+/* An IRETQ within the supervisor's code; sometimes one that faults. */
+static void item_iret(struct item *t)
+{
+    static const u8 cs[] = {K_CODE, K_CODE, K_CODE, K_CODE, K_CODE, K_CODE,    K_CODE + 1,
+                            K_DATA, U_CODE, 0,      0x28,   0xF8,   K_CODE + 4};
+    static const u8 ss[] = {K_DATA, K_DATA, K_DATA, K_DATA, 0, 0, U_DATA, K_CODE, 3, 0x70};
+    const u32 user_flags = RFLAGS_ARITH | RFLAGS_DF | RFLAGS_AC | RFLAGS_ID | RFLAGS_IOPL;
+    u32 flags = ((u32)rnd() & user_flags & ~(below(4) ? RFLAGS_DF : 0u)) | 2;
+    if (!below(16)) flags |= RFLAGS_TF;
+    if (!below(16)) flags |= RFLAGS_NT;
+    if (!below(16)) flags |= RFLAGS_RF;
+    put_mov(t, RSP, DIFF_ARENA + below(DIFF_PAGES) * PAGE_BYTES + (below(4) ? 0x800 : below(4096)));
+    PUT(t, 0x6A, ss[below(ARRAY_LEN(ss))], 0x54, 0x68);
+    put32(t, flags);
+    PUT(t, 0x6A, cs[below(ARRAY_LEN(cs))]);
+    if (below(16)) PUT(t, 0x48, 0x8D, 0x05, 3, 0, 0, 0, 0x50, 0x48, 0xCF);
+    else PUT(t, 0x48, 0xB8, 0, 0, 0, 0, 0, 0x80, 0, 0, 0x50, 0x48, 0xCF); /* not canonical */
+}
+/* What has an inline form, or is executed by light.c. */
+static void item_inline(struct item *t, bool user)
+{
+    switch (below(user ? 8 : 10)) {
+    case 0: PUT(t, 0x0F, 0x31); break;                                     /* rdtsc */
+    case 1: PUT(t, 0x0F, 0x01, 0xF9); break;                               /* rdtscp */
+    case 2: PUT(t, 0x66, 0x8C, 0xD8); break;                               /* mov ax, ds */
+    case 3: PUT(t, 0x66, 0x41, 0x8C, (u8)(0xC2 + 8 * below(6))); break;    /* mov r10w, sreg */
+    case 4: PUT(t, 0xF3, 0x0F, 0xAE, (u8)(0xD0 + below(8))); break;        /* wrfsbase r32 */
+    case 5: PUT(t, 0xF3, 0x49, 0x0F, 0xAE, (u8)(0xD0 + below(16))); break; /* wr{f,g}sbase r8.. */
+    case 6:
+    case 7: /* syscall, or a return from none */
+        if (user) PUT(t, 0x0F, 0x05);
+        else put_mov(t, RCX, BIT(47)), PUT(t, 0x48, 0x0F, 0x07);
+        break;
+    default: PUT(t, (u8)(0x40 + below(2)), 0x0F, 0x22, (u8)(0xD0 + below(8))); /* mov cr2, reg */
+    }
+}
 static void item_system(struct item *t, bool user)
 {
+    if (below(2)) {
+        if (user || below(3)) item_inline(t, user);
+        else item_iret(t);
+        return;
+    }
     switch (below(user ? 6 : 9)) {
     case 0: PUT(t, 0xCC); break;
     case 1: PUT(t, 0xCD, VEC_CALL); break;
@@ -370,7 +412,7 @@ static void item_make(struct prog *p, u32 k)
         else item_imm(t);
         break;
     case 6:
-        if (!below(3)) item_system(t, p->user);
+        if (below(2)) item_system(t, p->user);
         else item_pushf(t);
         break;
     case 7:
@@ -420,6 +462,7 @@ static void prog_make(struct prog *p)
     p->code_flags = PTE_P | PTE_U | PTE_A | (p->writable_code ? PTE_W | PTE_D : 0);
     for (u32 n = 0; n < PROG_ITEMS; n++) p->counter[n] = 1 + below(below(8) ? 6 : 40);
     p->gs_base = DIFF_ARENA / 2;
+    p->fmask = below(2) ? RFLAGS_ARITH | RFLAGS_TF | RFLAGS_IF | RFLAGS_DF : rnd() & 0x3F7FD7;
     diff_random_state(&p->in);
     if (p->in.fx.mxcsr != 0x1F80 && below(2)) p->in.fx.mxcsr = 0x1F80;
     p->in.gpr[RSP] = DIFF_ARENA + 2 * PAGE_BYTES + 0x800;
@@ -578,6 +621,8 @@ static void put_stub(struct box *b, u32 vector)
     bool error = vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
     if (vector == VEC_END) {
         code[n++] = 0xF4;
+    } else if (vector == SYSCALL_STUB) {
+        code[n++] = 0x48, code[n++] = 0x0F, code[n++] = 0x07;
     } else if (vector == VEC_CALL) {
         code[n++] = 0x48, code[n++] = 0xCF;
     } else {
@@ -601,6 +646,7 @@ static void box_tables(struct box *b)
     poke(b, GDT_GPA, gdt, sizeof gdt);
     for (u32 n = 0; n < 32; n++) put_gate(b, n), put_stub(b, n);
     for (u32 n = VEC_CALL; n <= VEC_END; n++) put_gate(b, n), put_stub(b, n);
+    put_stub(b, SYSCALL_STUB);
     poke(b, COMMON_GPA, bt_diff_common, (u32)(bt_diff_common_end - bt_diff_common));
     u8 tss[0x68] = {0};
     u64 ist = SYS + IST_GPA;
@@ -652,6 +698,9 @@ static void box_processor(struct box *b, const struct prog *p, bool flush)
     v->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_FSGSBASE;
     if (p->spaces) v->cr4 |= CR4_PCIDE;
     v->efer = EFER_LME | EFER_LMA | EFER_SCE | EFER_NXE;
+    v->star = (u64)(K_DATA | 3) << 48 | (u64)K_CODE << 32;
+    v->lstar = SYS + STUB_GPA + SYSCALL_STUB * 16;
+    v->fmask = p->fmask;
     v->xcr0 = T.model.xcr0;
     v->cr3 = cr3_of(0, p->spaces);
     v->cr2 = 0;

@@ -13,9 +13,11 @@
 #include <unistd.h>
 
 #include "cpu/cpuid.h"
+#include "cpu/insn_exec.h"
 #include "cpu/seg.h"
 #include "engine/bt/asm_offsets.h"
 #include "engine/bt/bt_state.h"
+#include "engine/bt/light.h"
 #include "engine/bt/plan.h"
 #include "engine/common/block_run.h"
 #include "engine/common/hostmem.h"
@@ -337,7 +339,10 @@ enum x_result bt_serve_step(struct bt_state *s)
         s->bt.vec_loaded = true;
         return X_JUMP;
     }
+    const bool iret =
+        b && b->first->row < insn_rows_count && insn_row_exec(b->first->row) == x_iret;
     enum x_result r = b ? block_exec_first(v, b) : block_run_first(&s->decoded, v);
+    if (iret && r == X_JUMP) bt_light_note_iret(s);
     s->bt.vec_loaded &= v->cpl == 3;
     return r;
 }

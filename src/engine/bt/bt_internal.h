@@ -86,6 +86,7 @@ struct bt_stubs {
                */
     u32 lookup; /* T1 = linear address of the target                              */
     u32 jump;   /* T1 = linear address: jump cache, else as lookup                */
+    u32 light;  /* T1d, T2d: see light.h                                         */
     u32 poll;   /* offset of the 8-byte-aligned poll word, relative like code      */
 };
 struct bt;

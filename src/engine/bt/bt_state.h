@@ -13,7 +13,7 @@ enum {
     JUMP_SUPERVISOR = 2 /* the first ones */,
     EXEC_PAGE_BITS = 1 << 15,
     EXEC_REGION_BITS = 1 << 12,
-    REGION_SHIFT = 30,
+    EXEC_REGION_SHIFT = 30,
     JUMP_GROUP = PAGE_BYTES, /* entries of pages with the same low two bits */
     CROSS_SLOTS = 1024,
     SLOW_SITES = 256,
@@ -38,6 +38,12 @@ struct cross {
 struct slow_site {
     u64 pc;
     u32 count;
+};
+/* A segment loaded by IRETQ, and the descriptor it came from (light.c). */
+struct light_seg {
+    u64 desc;
+    struct seg seg;
+    bool known;
 };
 struct bt_state {
     struct bt bt; /* what the translator sees */
@@ -66,14 +72,15 @@ struct bt_state {
     _Atomic bool inside; /* translated code may be running */
     _Atomic bool armed;  /* the poll page is unreadable    */
     struct slow_site slow[SLOW_SITES];
-    struct lockstep *lockstep; /* of the engine lockstep, else NULL */
+    struct light_seg iret_seg[8]; /* by selector */
+    struct lockstep *lockstep;    /* of the engine lockstep, else NULL */
 };
 static inline u32 jump_index(u64 address) { return (u32)(address & JUMP_MASK); }
 static inline u64 exec_page_hash(u64 address) { return (address >> PAGE_SHIFT) % EXEC_PAGE_BITS; }
 /* Large pages may be up to 1 GiB; what lies in one is dropped with all of it. */
 static inline u64 exec_region_hash(u64 address)
 {
-    return (address >> REGION_SHIFT) % EXEC_REGION_BITS;
+    return (address >> EXEC_REGION_SHIFT) % EXEC_REGION_BITS;
 }
 static inline bool is_set(const u64 *map, u64 bit) { return map[bit / 64] >> (bit % 64) & 1; }
 /* Do invalidations already take account of an entry for @address, whose TLB entry has @exec_page?
@@ -101,6 +108,8 @@ void bt_exit_step(void);
 void bt_exit_link(void);
 void bt_exit_lookup(void);
 void bt_exit_poll(void);
+void bt_exit_light(void);
+void bt_exit_leave(void); /* T1 = linear address to go on at: BT_EXIT_LOOKUP, without a look-up */
 void bt_jump(void);
 void bt_vec_keep(struct vcpu *v); /* neither loads nor saves */
 void bt_vec_load128(struct vcpu *v);

@@ -11,6 +11,7 @@
 void bt_exit_step(void);
 void bt_exit_link(void);
 void bt_exit_lookup(void);
+void bt_exit_light(void);
 void bt_jump(void);
 
 static const size_t slot_bytes = sizeof(struct bt_slot) * (BT_BLOCKS + 1);
@@ -46,6 +47,7 @@ int code_init(struct bt_code *c, struct err *e)
     c->stubs.link = put_stub(c, bt_exit_link);
     c->stubs.lookup = put_stub(c, bt_exit_lookup);
     c->stubs.jump = put_stub(c, bt_jump);
+    c->stubs.light = put_stub(c, bt_exit_light);
     c->stubs.poll = BT_POLL_OFF;
     ASSERT(c->used <= BT_STUB_BYTES, "%u bytes of stubs", c->used);
     c->used = BT_CODE_START;

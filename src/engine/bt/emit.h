@@ -87,6 +87,11 @@ static inline void em_store_gs(struct emit *e, size_t off, u8 reg)
 {
     em_gs_op(e, EM_MOV_STORE, EM_64, reg, off);
 }
+static inline void em_load_gs16(struct emit *e, u8 reg, size_t off)
+{
+    em_byte(e, 0x66);
+    em_gs_op(e, EM_MOV_LOAD, EM_32, reg, off);
+}
 static inline void em_mov(struct emit *e, u8 dst, u8 src)
 {
     if (dst != src) em_reg_op(e, EM_MOV_LOAD, EM_64, dst, src);

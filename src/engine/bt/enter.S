@@ -154,6 +154,61 @@ bt_exit_lookup:
     leave_host_stack
     mov $EXIT_LOOKUP, %r11d
     jmp leave
+
+/* bt_light() (light.h): T1d = page offset, T2d = kind and code offset behind. What comes back is where to go, with T1 =
+ * exit_arg; general registers and arithmetic flags are those of *v. */
+    .globl bt_exit_light
+    .globl bt_exit_leave
+bt_exit_light:
+    mov %rax, %gs:V_GPR+8*0
+    lahf
+    seto %al
+    mov %rcx, %gs:V_GPR+8*1
+    mov %rdx, %gs:V_GPR+8*2
+    mov %rbx, %gs:V_GPR+8*3
+    mov %rsp, %gs:V_GPR+8*4
+    mov %rbp, %gs:V_GPR+8*5
+    mov %rsi, %gs:V_GPR+8*6
+    mov %rdi, %gs:V_GPR+8*7
+    mov %r8, %gs:V_GPR+8*8
+    mov %r9, %gs:V_GPR+8*9
+    mov %r12, %gs:V_GPR+8*12
+    mov %r13, %gs:V_GPR+8*13
+    mov %r14, %gs:V_GPR+8*14
+    mov %gs:V_HOST_RSP, %rsp
+    mov 16(%rsp), %rdi
+    mov %r10d, %esi
+    mov %r11d, %edx
+    movzwl %ax, %ecx
+    call bt_light
+    mov %rax, %r11
+    mov %gs:V_RFLAGS, %rcx
+    mov %cl, %ah
+    shr $11, %ecx
+    mov %ecx, %edx
+    and $1, %edx
+    mov %dl, %al
+    add $0x7F, %al /* OF */
+    sahf
+    mov %gs:V_GPR+8*1, %rcx
+    mov %gs:V_GPR+8*2, %rdx
+    mov %gs:V_GPR+8*3, %rbx
+    mov %gs:V_GPR+8*5, %rbp
+    mov %gs:V_GPR+8*6, %rsi
+    mov %gs:V_GPR+8*7, %rdi
+    mov %gs:V_GPR+8*8, %r8
+    mov %gs:V_GPR+8*9, %r9
+    mov %gs:V_EXIT_ARG, %r10
+    mov %gs:V_GPR+8*12, %r12
+    mov %gs:V_GPR+8*13, %r13
+    mov %gs:V_GPR+8*14, %r14
+    mov %gs:V_TABLE, %r15
+    mov %gs:V_GPR+8*0, %rax
+    mov %gs:V_GPR+8*4, %rsp
+    jmp *%r11
+bt_exit_leave:
+    mov $EXIT_LOOKUP, %r11d
+    jmp leave
 bt_exit_poll:
     mov $EXIT_POLL, %r11d
     jmp leave

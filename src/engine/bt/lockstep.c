@@ -34,6 +34,13 @@ enum { TRIES = 4 };
 /* ---- registers -------------------------------------------------------------------------------
  */
 
+static void segment_words(u64 out[3], const struct seg *s)
+{
+    out[0] = s->sel;
+    out[1] = (u64)s->attr << 32 | s->limit;
+    out[2] = s->base;
+}
+
 static void registers_save(const struct lockstep *l, const struct vcpu *v, struct registers *r)
 {
     memcpy(r->gpr, v->gpr, sizeof r->gpr);
@@ -44,6 +51,12 @@ static void registers_save(const struct lockstep *l, const struct vcpu *v, struc
     r->kernel_gs_base = v->kernel_gs_base;
     r->ctx = v->tlb.ctx;
     r->table = v->eng.table;
+    r->cr2 = v->cr2;
+    r->cpl = v->cpl;
+    r->nmi_masked = v->nmi_masked;
+    segment_words(r->cs, &v->seg[CS]);
+    segment_words(r->ss, &v->seg[SS]);
+    memcpy(r->seg, v->seg, sizeof r->seg);
     if (!l->wide) return;
     memcpy(r->vec, v->vec, sizeof r->vec);
     memcpy(r->k, v->k, sizeof r->k);
@@ -52,13 +65,17 @@ static void registers_save(const struct lockstep *l, const struct vcpu *v, struc
 static void registers_load(const struct lockstep *l, struct vcpu *v, const struct registers *r)
 {
     memcpy(v->gpr, r->gpr, sizeof r->gpr);
-    const bool ac = (v->rflags ^ r->rflags) & RFLAGS_AC;
+    const u64 changed = v->rflags ^ r->rflags;
+    const bool other_cs = v->cpl != r->cpl || v->seg[CS].attr != r->seg[CS].attr;
     v->rip = r->rip;
     v->rflags = r->rflags;
-    v->seg[FS].base = r->fs_base;
-    v->seg[GS].base = r->gs_base;
+    v->cr2 = r->cr2;
+    v->cpl = (u8)r->cpl;
+    v->nmi_masked = r->nmi_masked;
+    memcpy(v->seg, r->seg, sizeof v->seg);
     v->kernel_gs_base = r->kernel_gs_base;
-    if (ac) vcpu_cs_changed(v);
+    if (other_cs || changed & RFLAGS_AC) vcpu_cs_changed(v);
+    if (changed & RFLAGS_TF) vcpu_update_step(v);
     if (!l->wide) return;
     memcpy(v->vec, r->vec, sizeof r->vec);
     memcpy(v->k, r->k, sizeof r->k);
@@ -83,9 +100,10 @@ static bool is_wide(const struct bt_state *s, const struct block *b)
  */
 
 /* Rows of other classes that change nothing but what struct registers and the journal hold. */
-static insn_exec_fn *const harmless[] = {x_cli,    x_sti,           x_cld,      x_std,     x_clac,
-                                         x_stac,   x_pushf,         x_movs,     x_stos,    x_lods,
-                                         x_swapgs, x_mov_seg_store, x_rdfsbase, x_rdgsbase};
+static insn_exec_fn *const harmless[] = {
+    x_cli,      x_sti,      x_cld,      x_std,      x_clac,    x_stac,
+    x_pushf,    x_movs,     x_stos,     x_lods,     x_swapgs,  x_mov_seg_store,
+    x_rdfsbase, x_rdgsbase, x_wrfsbase, x_wrgsbase, x_syscall, x_sysret};
 
 /* Can be done twice: bt_find_block() leaves REP strings to the interpreter (hint_strings). */
 static bool repeatable(const struct insn *i)
@@ -94,10 +112,12 @@ static bool repeatable(const struct insn *i)
     if (i->row >= insn_rows_count || i->exec == x_ud) return false;
     insn_exec_fn *exec = insn_row_exec(i->row); /* i->exec may check something first */
     if (exec == x_popf || i->op[0].file == RF_SEG) return false;
+    if (exec == x_iret) return i->opsize == 8;
     u8 class = insn_rows[i->row].class;
     if (class == C_BRANCH || class == C_STACK || class == C_HINT) return true;
     if (i->prefixes & (PFX_REP | PFX_REPNE)) return false;
     if (exec == x_mov_cr_read) return i->op[1].reg != 8;
+    if (exec == x_mov_cr_write) return i->op[0].reg == 2;
     for (u32 n = 0; n < ARRAY_LEN(harmless); n++)
         if (exec == harmless[n]) return true;
     return false;

@@ -8,10 +8,13 @@
 /* What a block may change, memory apart. fx, k and vec only where the block has to do with them. */
 struct registers {
     u64 gpr[GPRS], rip, rflags, fs_base, gs_base, kernel_gs_base;
-    u64 ctx, table; /* follow RFLAGS.AC under SMAP */
+    u64 ctx, table; /* follow CPL, and RFLAGS.AC under SMAP */
+    u64 cr2, cpl, nmi_masked;
+    u64 cs[3], ss[3]; /* selector; attributes and limit; base */
     u64 k[8];
     struct fxsave fx;
     u8 vec[32][64];
+    struct seg seg[SEGS]; /* to be put back: IRETQ may take data segments away */
 };
 /* Bytes of RAM a block of the interpreter wrote. */
 enum { JOURNAL_ENTRIES = 2 * BT_BLOCK_INSNS + 8 };

@@ -25,6 +25,12 @@ static void put_registers(const struct lockstep *l)
     put_word("kgsbase", b->kernel_gs_base, (u64[]){x->kernel_gs_base, y->kernel_gs_base});
     put_word("tlbctx", b->ctx, (u64[]){x->ctx, y->ctx});
     put_word("table", b->table, (u64[]){x->table, y->table});
+    put_word("cr2", b->cr2, (u64[]){x->cr2, y->cr2});
+    put_word("cpl", b->cpl, (u64[]){x->cpl, y->cpl});
+    put_word("cs", b->cs[0], (u64[]){x->cs[0], y->cs[0]});
+    put_word("cs attr", b->cs[1], (u64[]){x->cs[1], y->cs[1]});
+    put_word("ss", b->ss[0], (u64[]){x->ss[0], y->ss[0]});
+    put_word("ss attr", b->ss[1], (u64[]){x->ss[1], y->ss[1]});
     if (l->wide) put_word("mxcsr", b->fx.mxcsr, (u64[]){x->fx.mxcsr, y->fx.mxcsr});
     for (u32 n = 0; n < 8 && l->wide; n++)
         if (x->k[n] != y->k[n]) put_word("opmask", b->k[n], (u64[]){x->k[n], y->k[n]});

@@ -127,4 +127,14 @@ enum tr tr_rdgsbase(struct trans *t);
 enum tr tr_mov_from_seg(struct trans *t);
 enum tr tr_mov_from_cr(struct trans *t);
 enum tr tr_bit_string(struct trans *t);
+enum tr tr_syscall(struct trans *t);
+enum tr tr_sysret(struct trans *t);
+enum tr tr_iret(struct trans *t);
+enum tr tr_rdtsc(struct trans *t);
+enum tr tr_rdtscp(struct trans *t);
+enum tr tr_wrfsbase(struct trans *t);
+enum tr tr_wrgsbase(struct trans *t);
+enum tr tr_mov_to_cr(struct trans *t);
+/** tr_vectors - at an instruction that needs vector registers: go on where they are loaded. */
+enum tr tr_vectors(struct trans *t);
 #endif

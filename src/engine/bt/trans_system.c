@@ -4,6 +4,7 @@
  * listed in struct bt: SMAP and FSGSBASE. Spec: SDM vol. 2. */
 #include <Zydis/Mnemonic.h>
 
+#include "engine/bt/light.h"
 #include "engine/bt/trans.h"
 #include "isa/respell.h"
 #include "mmu/mmu.h"
@@ -119,13 +120,18 @@ enum tr tr_swapgs(struct trans *t)
     return TR_NEXT;
 }
 
-/* 32- or 64-bit load of a general register from the vCPU. */
+/* 16-, 32- or 64-bit load of a general register from the vCPU. */
 static enum tr load_reg(struct trans *t, size_t off, u32 op)
 {
     const struct insn_opnd *o = &t->i->op[0];
-    if (o->kind != OPND_REG || o->file != RF_GPR || o->bytes < 4) return TR_NONE;
+    if (o->kind != OPND_REG || o->file != RF_GPR || o->bytes < 2) return TR_NONE;
     u8 dst = is_homed(o->reg) ? T1 : o->reg;
-    em_gs_op(&t->e, op, o->bytes == 8 ? EM_64 : EM_32, dst, off);
+    if (o->bytes == 2) { /* the rest of the register stays */
+        if (dst == T1) em_load_gs(&t->e, T1, gpr_off(o->reg));
+        em_load_gs16(&t->e, dst, off);
+    } else {
+        em_gs_op(&t->e, op, o->bytes == 8 ? EM_64 : EM_32, dst, off);
+    }
     if (dst == T1) em_store_gs(&t->e, gpr_off(o->reg), T1);
     return TR_NEXT;
 }
@@ -175,3 +181,73 @@ enum tr tr_bit_string(struct trans *t)
     em_bytes(&t->e, out, (u32)n);
     return TR_NEXT;
 }
+
+/* Exit to step unless the address in T1 is canonical; T1 stays, TB is borrowed. */
+static void step_unless_canonical(struct trans *t)
+{
+    em_mov(&t->e, TB, RCX);
+    em_mov_imm(&t->e, RCX, 47);
+    em_sarx(&t->e, EM_64, RCX, T1, RCX); /* 0 or -1 */
+    u32 low = em_jump8(&t->e, EM_JRCXZ);
+    em_not(&t->e, EM_64, RCX);
+    u32 high = em_jump8(&t->e, EM_JRCXZ);
+    tr_cold(t, COLD_STEP, em_jump32(&t->e, EM_JMP), 0);
+    em_fix8(&t->e, low);
+    em_fix8(&t->e, high);
+    em_mov(&t->e, RCX, TB);
+    tr_table_reload(t);
+}
+
+static enum tr write_base(struct trans *t, u32 seg)
+{
+    const struct insn_opnd *o = &t->i->op[0];
+    if (!t->bt->fsgsbase || o->kind != OPND_REG || o->bytes < 4) return TR_NONE;
+    u8 src = tr_guest(t, o->reg, T1);
+    if (o->bytes == 4) {
+        em_mov32(&t->e, T1, src);
+    } else {
+        em_mov(&t->e, T1, src);
+        step_unless_canonical(t);
+    }
+    em_store_gs(&t->e, GS_SEG(seg, base), T1);
+    return TR_NEXT;
+}
+enum tr tr_wrfsbase(struct trans *t) { return write_base(t, FS); }
+enum tr tr_wrgsbase(struct trans *t) { return write_base(t, GS); }
+
+/* CR2 is only a word; the other control registers have consequences. */
+enum tr tr_mov_to_cr(struct trans *t)
+{
+    if (t->bt->user || t->i->op[0].reg != 2) return TR_NONE;
+    em_store_gs(&t->e, offsetof(struct vcpu, cr2), tr_guest(t, t->i->op[1].reg, T1));
+    return TR_NEXT;
+}
+
+/* ---- executed by light.c ---------------------------------------------------------------------
+ */
+
+static enum tr light(struct trans *t, enum bt_light kind, enum tr then)
+{
+    enum { MOV_IMM32_BYTES = 6, JMP_BYTES = 5 };
+    em_mov_imm(&t->e, T1, t->off);
+    const u32 behind = t->code_off + t->e.n + MOV_IMM32_BYTES + JMP_BYTES;
+    em_mov_imm(&t->e, T2, behind | (u32)kind << LIGHT_SHIFT);
+    tr_jump_stub(t, t->bt->stubs.light);
+    return then;
+}
+
+enum tr tr_syscall(struct trans *t)
+{
+    return t->i->len == 2 ? light(t, LIGHT_SYSCALL, TR_END) : TR_NONE;
+}
+enum tr tr_sysret(struct trans *t)
+{
+    return t->bt->user || t->i->opsize != 8 ? TR_NONE : light(t, LIGHT_SYSRET, TR_END);
+}
+enum tr tr_iret(struct trans *t)
+{
+    return t->bt->user || t->i->opsize != 8 ? TR_NONE : light(t, LIGHT_IRET, TR_END);
+}
+enum tr tr_rdtsc(struct trans *t) { return light(t, LIGHT_RDTSC, TR_NEXT); }
+enum tr tr_rdtscp(struct trans *t) { return light(t, LIGHT_RDTSCP, TR_NEXT); }
+enum tr tr_vectors(struct trans *t) { return light(t, LIGHT_VECTORS, TR_END); }

@@ -199,6 +199,14 @@ static const struct inline_row {
     {x_rdfsbase, tr_rdfsbase},
     {x_rdgsbase, tr_rdgsbase},
     {x_mov_cr_read, tr_mov_from_cr},
+    {x_mov_cr_write, tr_mov_to_cr},
+    {x_wrfsbase, tr_wrfsbase},
+    {x_wrgsbase, tr_wrgsbase},
+    {x_syscall, tr_syscall},
+    {x_sysret, tr_sysret},
+    {x_iret, tr_iret},
+    {x_rdtsc, tr_rdtsc},
+    {x_rdtscp, tr_rdtscp},
 };
 
 bool tr_may_run(const struct trans *t)
@@ -206,6 +214,13 @@ bool tr_may_run(const struct trans *t)
     u8 fpu = t->i->fpu;
     bool vectors = fpu == FPU_SSE || fpu == FPU_AVX || fpu == FPU_AVX512;
     return fpu < FPU_CLASSES && !t->bt->v->fpu_fault[fpu] && (!vectors || t->bt->vec_loaded);
+}
+
+/* Would @i be copied if the guest's vector registers were in the host's? */
+static bool wants_vectors(const struct trans *t)
+{
+    const u8 fpu = t->i->fpu;
+    return !t->bt->vec_loaded && fpu >= FPU_SSE && fpu < FPU_CLASSES && !t->bt->v->fpu_fault[fpu];
 }
 
 static bool is_stepped(const struct trans *t)
@@ -217,7 +232,7 @@ static enum tr put_insn(struct trans *t)
 {
     const struct insn *i = t->i;
     if (is_stepped(t) || i->exec == x_ud || i->row == INSN_UD || i->mode != ISA_64) return TR_NONE;
-    if (i->row == INSN_COMPUTE) return tr_compute(t);
+    if (i->row == INSN_COMPUTE) return wants_vectors(t) ? tr_vectors(t) : tr_compute(t);
     for (u32 k = 0; k < ARRAY_LEN(inline_rows); k++)
         if (inline_rows[k].exec == insn_row_exec(i->row)) return inline_rows[k].emit(t);
     return TR_NONE;

@@ -243,7 +243,7 @@ static void set_up(void)
     assert_int_equal(fault_register(&T.region, &e), 0);
     static struct plan_cache plans;
     T.bt = (struct bt){.v = T.v, .hints = &T.hints, .plans = &plans};
-    T.bt.stubs = (struct bt_stubs){STUB_STEP, STUB_LINK, STUB_LOOKUP, STUB_LOOKUP, POLL};
+    T.bt.stubs = (struct bt_stubs){STUB_STEP, STUB_LINK, STUB_LOOKUP, STUB_LOOKUP, STUB_STEP, POLL};
     T.bt.has_avx = __builtin_cpu_supports("avx2");
     T.bt.has_avx512 = __builtin_cpu_supports("avx512bw");
     set_vectors(true);
