@@ -16,6 +16,7 @@ GT_LIB32 := $(patsubst guest/lib32/%,$(GT_DIR)/obj/lib32/%.o,$(wildcard guest/li
 GT_HDRS32 := $(wildcard guest/lib32/*.h) guest/lib32/guest32.ld guest/guest.mk
 # 32-bit objects: no library of the host's is needed, so plain gcc -m32 does
 GT_CFLAGS32 := -m32 -march=pentium -mregparm=3 -fomit-frame-pointer -Os \
+  -mmemcpy-strategy=libcall:-1:noalign -mmemset-strategy=libcall:-1:noalign \
   $(filter-out -mno-red-zone -mcmodel=small -O2,$(GT_CFLAGS))
 GT_IMAGES := $(GT_SUITES:%=$(GT_DIR)/%.elf) $(GT_HOSTILE:%=$(GT_DIR)/hostile/%.elf) \
   $(GT_SUITES32:%=$(GT_DIR)/%.elf)

@@ -92,7 +92,7 @@ void ring_run(int ring, const void *code);       /* trap_begin, ctx_ring, ctx_ru
 #define SNIP(bits, name, text)                                                                     \
     asm(".pushsection .snippets,\"ax\"\n.code" #bits "\n.global " #name ", " #name "_end\n" #name  \
         ":\n" text "\n int $0xff\n" #name "_end:\n.code32\n.popsection\n");                        \
-    extern const char name[], name##_end[];
+    extern const char name[], name##_end[] __attribute__((unused));
 #define SNIP32(name, text) SNIP(32, name, text)
 #define SNIP16(name, text) SNIP(16, name, text)
 

@@ -110,7 +110,7 @@ enum x_result x_lar(struct vcpu *v, const struct insn *i)
     if (opnd_read(v, i, 1, 2, &sel)) return X_FAULT;
     if (visible_desc(v, (u16)sel, &desc, &s, &ok)) return X_FAULT;
     ok = ok && type_listed(v, &s, LAR_TYPES, LAR_TYPES_LONG);
-    if (ok) gpr_write(v, i->op[0].reg, desc >> 32 & 0x00F0FF00, i->opsize);
+    if (ok) gpr_write(v, i->op[0].reg, desc >> 32 & 0x00FFFF00, i->opsize);
     set_zf(v, ok);
     return X_NEXT;
 }
