@@ -168,13 +168,18 @@ static void on_ctx(void *ctx)
 
 #define CR4_ASSUMED (CR4_SMAP | CR4_FSGSBASE)
 
+static bool assumptions_hold(const struct bt_state *s)
+{
+    const struct vcpu *v = s->v;
+    return likely(!memcmp(s->fpu_fault, v->fpu_fault, sizeof s->fpu_fault) &&
+                  s->cr4 == (v->cr4 & CR4_ASSUMED));
+}
+
 /* Blocks assume which instruction classes may run, and some bits of CR4. */
 void bt_check_assumptions(struct bt_state *s)
 {
     struct vcpu *v = s->v;
-    if (likely(!memcmp(s->fpu_fault, v->fpu_fault, sizeof s->fpu_fault) &&
-               s->cr4 == (v->cr4 & CR4_ASSUMED)))
-        return;
+    if (assumptions_hold(s)) return;
     memcpy(s->fpu_fault, v->fpu_fault, sizeof s->fpu_fault);
     s->cr4 = v->cr4 & CR4_ASSUMED;
     s->bt.smap = v->cr4 & CR4_SMAP;
@@ -374,6 +379,26 @@ bool bt_alignment_checked(const struct vcpu *v)
     return v->cpl == 3 && v->rflags & RFLAGS_AC && v->cr0 & CR0_AM;
 }
 
+enum { ENTRIES_MAX = 64 }; /* of translated code in one run(), which does not know the budget */
+
+/* Run translated code and serve its exit. */
+static enum x_result enter(struct bt_state *s, const u8 *code)
+{
+    struct vcpu *v = s->v;
+    v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
+    v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
+    return serve(s, bt_enter(v, code));
+}
+
+/* After an exit: where to go on at once, the jump cache made current; NULL when the outer loop or
+ * run() have something to do first. */
+static const u8 *code_again(struct bt_state *s)
+{
+    const struct vcpu *v = s->v;
+    if (v->mode != ISA_64 || bt_alignment_checked(v) || !assumptions_hold(s)) return NULL;
+    return atomic_load(&v->posted) ? NULL : bt_light_continue(s);
+}
+
 static enum x_result run(struct vcpu *v)
 {
     struct bt_state *s = state_of(v);
@@ -386,11 +411,14 @@ static enum x_result run(struct vcpu *v)
     if (!may_enter(s)) return X_JUMP;
     v->eng.jump_cache = (u64)(uintptr_t)j->entry;
     s->variant = bt_variant_of(s);
-    v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
-    v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
-    u32 why = bt_enter(v, code_far(&s->code, slot));
+    enum x_result r = enter(s, code_far(&s->code, slot));
+    for (u32 n = 1; n < ENTRIES_MAX && r == X_JUMP; n++) {
+        const u8 *code = code_again(s);
+        if (!code) break;
+        r = enter(s, code);
+    }
     atomic_store_explicit(&s->inside, false, memory_order_release);
-    return serve(s, why);
+    return r;
 }
 
 static enum x_result step(struct vcpu *v) { return block_run_step(&state_of(v)->decoded, v); }
