@@ -95,18 +95,192 @@ static u32 reg_of(int r)
                                               "%cx\n rep stosb\n mov $0x300, %si\n"                                                                                   \
                                               "mov $0x400, %di\n mov $16, %cx\n rep movsb\n "                                                                         \
                                               "mov %si, %ax",                                                                                                         \
-                                              REG_DI,                                                                                                                 \
-                                              0x410, "REP MOVSB") x(s_stos_wrap,                                                                                      \
-                                                                    "mov $0xFFFE, %di\n mov $4, "                                                                     \
-                                                                    "%cx\n "                                                                                          \
-                                                                    "mov "                                                                                            \
-                                                                    "$0x66, %al\n rep stosb",                                                                         \
-                                                                    REG_DI,                                                                                           \
-                                                                    2, "REP STOSB wraps DI") x(s_std,                                                                 \
-                                                                                               "s"                                                                    \
-                                                                                               "t"                                                                    \
-                                                                                               "d"                                                                    \
-                                                                                               "\n "                                                                  \
+                                              REG_DI, 0x410,                                                                                                          \
+                                              "REP MOVSB") x(s_stos_wrap,                                                                                             \
+                                                             "mov $0xFFFE, %di\n mov $4, "                                                                            \
+                                                             "%cx\n "                                                                                                 \
+                                                             "mov "                                                                                                   \
+                                                             "$0x66, %al\n rep stosb",                                                                                \
+                                                             REG_DI, 2, "REP STOSB wraps DI")                                                                         \
+                                                x(s_std,                                                                                                              \
+                                                  "s"                                                                                                                 \
+                                                  "t"                                                                                                                 \
+                                                  "d"                                                                                                                 \
+                                                  "\n "                                                                                                               \
+                                                  "m"                                                                                                                 \
+                                                  "o"                                                                                                                 \
+                                                  "v"                                                                                                                 \
+                                                  " "                                                                                                                 \
+                                                  "$"                                                                                                                 \
+                                                  "0"                                                                                                                 \
+                                                  "x"                                                                                                                 \
+                                                  "5"                                                                                                                 \
+                                                  "0"                                                                                                                 \
+                                                  "0"                                                                                                                 \
+                                                  ","                                                                                                                 \
+                                                  " "                                                                                                                 \
+                                                  "%"                                                                                                                 \
+                                                  "s"                                                                                                                 \
+                                                  "i"                                                                                                                 \
+                                                  "\n "                                                                                                               \
+                                                  "m"                                                                                                                 \
+                                                  "o"                                                                                                                 \
+                                                  "v"                                                                                                                 \
+                                                  " "                                                                                                                 \
+                                                  "$"                                                                                                                 \
+                                                  "0"                                                                                                                 \
+                                                  "x"                                                                                                                 \
+                                                  "6"                                                                                                                 \
+                                                  "0"                                                                                                                 \
+                                                  "0"                                                                                                                 \
+                                                  ","                                                                                                                 \
+                                                  " "                                                                                                                 \
+                                                  "%"                                                                                                                 \
+                                                  "d"                                                                                                                 \
+                                                  "i"                                                                                                                 \
+                                                  "\n "                                                                                                               \
+                                                  "m"                                                                                                                 \
+                                                  "o"                                                                                                                 \
+                                                  "v"                                                                                                                 \
+                                                  " "                                                                                                                 \
+                                                  "$"                                                                                                                 \
+                                                  "2"                                                                                                                 \
+                                                  ","                                                                                                                 \
+                                                  " "                                                                                                                 \
+                                                  "%"                                                                                                                 \
+                                                  "c"                                                                                                                 \
+                                                  "x"                                                                                                                 \
+                                                  "\n "                                                                                                               \
+                                                  "r"                                                                                                                 \
+                                                  "e"                                                                                                                 \
+                                                  "p"                                                                                                                 \
+                                                  " "                                                                                                                 \
+                                                  "m"                                                                                                                 \
+                                                  "o"                                                                                                                 \
+                                                  "v"                                                                                                                 \
+                                                  "s"                                                                                                                 \
+                                                  "w"                                                                                                                 \
+                                                  "\n "                                                                                                               \
+                                                  "c"                                                                                                                 \
+                                                  "l"                                                                                                                 \
+                                                  "d",                                                                                                                \
+                                                  REG_SI,                                                                                                             \
+                                                  0x4FC,                                                                                                              \
+                                                  "R"                                                                                                                 \
+                                                  "E"                                                                                                                 \
+                                                  "P"                                                                                                                 \
+                                                  " "                                                                                                                 \
+                                                  "M"                                                                                                                 \
+                                                  "O"                                                                                                                 \
+                                                  "V"                                                                                                                 \
+                                                  "S"                                                                                                                 \
+                                                  "W"                                                                                                                 \
+                                                  ","                                                                                                                 \
+                                                  " "                                                                                                                 \
+                                                  "D"                                                                                                                 \
+                                                  "F"                                                                                                                 \
+                                                  " "                                                                                                                 \
+                                                  "s"                                                                                                                 \
+                                                  "e"                                                                                                                 \
+                                                  "t") x(s_scas,                                                                                                      \
+                                                         "mov $0, %al\n mov $0x700, %di\n mov "                                                                       \
+                                                         "$9, %cx\n rep stosb\n movb $7, 0x704\n"                                                                     \
+                                                         "mov $7, %al\n mov $0x700, %di\n mov "                                                                       \
+                                                         "$9, %cx\n repne scasb",                                                                                     \
+                                                         REG_C, 4, "REPNE SCASB stops")                                                                               \
+                                                    x(s_cmps,                                                                                                         \
+                                                      "movl $0x01020304, "                                                                                            \
+                                                      "0x800\n movl "                                                                                                 \
+                                                      "$0x01ff0304, "                                                                                                 \
+                                                      "0x810\n mov "                                                                                                  \
+                                                      "$0x800, %si\n"                                                                                                 \
+                                                      "mov $0x810, %di\n "                                                                                            \
+                                                      "mov $4, %cx\n "                                                                                                \
+                                                      "repe cmpsb",                                                                                                   \
+                                                      REG_C, 1, "REPE CMPSB stops") x(s_movs32,                                                                       \
+                                                                                      "movl "                                                                         \
+                                                                                      "$0xCAFE"                                                                       \
+                                                                                      "1234, "                                                                        \
+                                                                                      "0x900\n"                                                                       \
+                                                                                      " mov "                                                                         \
+                                                                                      "$0x900,"                                                                       \
+                                                                                      " %"                                                                            \
+                                                                                      "esi\n "                                                                        \
+                                                                                      "mov "                                                                          \
+                                                                                      "$0x910,"                                                                       \
+                                                                                      " %"                                                                            \
+                                                                                      "edi\n "                                                                        \
+                                                                                      "mov "                                                                          \
+                                                                                      "$1, "                                                                          \
+                                                                                      "%ecx\n"                                                                        \
+                                                                                      "addr32 "                                                                       \
+                                                                                      "rep "                                                                          \
+                                                                                      "movsl\n"                                                                       \
+                                                                                      " mov "                                                                         \
+                                                                                      "0x910, "                                                                       \
+                                                                                      "%eax",                                                                         \
+                                                                                      REG_A,                                                                          \
+                                                                                      0xCAFE1234,                                                                     \
+                                                                                      "MOVSD "                                                                        \
+                                                                                      "with "                                                                         \
+                                                                                      "32-bit "                                                                       \
+                                                                                      "address"                                                                       \
+                                                                                      "es")                                                                           \
+                                                        x(s_lods_cs,                                                                                                  \
+                                                          "xor %si, %si\n cs lodsb\n cbw", REG_SI,                                                                    \
+                                                          1, "LODSB with CS override")                                                                                \
+                                                            x(                                                                                                        \
+                                                                s_rep0,                                                                                               \
+                                                                "mov "                                                                                                \
+                                                                "$0x90"                                                                                               \
+                                                                "0, "                                                                                                 \
+                                                                "%si\n"                                                                                               \
+                                                                " mov "                                                                                               \
+                                                                "$0x91"                                                                                               \
+                                                                "0, "                                                                                                 \
+                                                                "%di\n"                                                                                               \
+                                                                " xor "                                                                                               \
+                                                                "%cx, "                                                                                               \
+                                                                "%cx\n"                                                                                               \
+                                                                " rep "                                                                                               \
+                                                                "movs"                                                                                                \
+                                                                "w",                                                                                                  \
+                                                                REG_SI, 0x900,                                                                                        \
+                                                                "REP "                                                                                                \
+                                                                "with "                                                                                               \
+                                                                "CX = "                                                                                               \
+                                                                "0 "                                                                                                  \
+                                                                "does "                                                                                               \
+                                                                "nothi"                                                                                               \
+                                                                "ng") x(s_shift,                                                                                      \
+                                                                        "mov $1, %ax\n mov $33, "                                                                     \
+                                                                        "%cl\n shl "                                                                                  \
+                                                                        "%cl, %ax",                                                                                   \
+                                                                        REG_A, 2,                                                                                     \
+                                                                        "shift counts are modulo "                                                                    \
+                                                                        "32") x(s_shl17,                                                                              \
+                                                                                "mov $1, %eax\n "                                                                     \
+                                                                                "mov $17, %cl\n "                                                                     \
+                                                                                "shl %cl, %ax",                                                                       \
+                                                                                REG_A, 0,                                                                             \
+                                                                                "16-bit SHL by "                                                                      \
+                                                                                "17 gives "                                                                           \
+                                                                                "0") x(s_rcl,                                                                         \
+                                                                                       "mov "                                                                         \
+                                                                                       "$0x8000, "                                                                    \
+                                                                                       "%ax\n "                                                                       \
+                                                                                       "clc\n "                                                                       \
+                                                                                       "mov "                                                                         \
+                                                                                       "$17, "                                                                        \
+                                                                                       "%cl\n "                                                                       \
+                                                                                       "rcl "                                                                         \
+                                                                                       "%cl, %ax",                                                                    \
+                                                                                       REG_A, 0x8000,                                                                 \
+                                                                                       "RCL "                                                                         \
+                                                                                       "counts "                                                                      \
+                                                                                       "are "                                                                         \
+                                                                                       "modulo "                                                                      \
+                                                                                       "17") x(s_shld,                                                                \
                                                                                                "m"                                                                    \
                                                                                                "o"                                                                    \
                                                                                                "v"                                                                    \
@@ -114,173 +288,42 @@ static u32 reg_of(int r)
                                                                                                "$"                                                                    \
                                                                                                "0"                                                                    \
                                                                                                "x"                                                                    \
-                                                                                               "5"                                                                    \
-                                                                                               "0"                                                                    \
-                                                                                               "0"                                                                    \
-                                                                                               ","                                                                    \
-                                                                                               " "                                                                    \
-                                                                                               "%"                                                                    \
-                                                                                               "s"                                                                    \
-                                                                                               "i"                                                                    \
-                                                                                               "\n "                                                                  \
-                                                                                               "m"                                                                    \
-                                                                                               "o"                                                                    \
-                                                                                               "v"                                                                    \
-                                                                                               " "                                                                    \
-                                                                                               "$"                                                                    \
-                                                                                               "0"                                                                    \
-                                                                                               "x"                                                                    \
-                                                                                               "6"                                                                    \
-                                                                                               "0"                                                                    \
-                                                                                               "0"                                                                    \
-                                                                                               ","                                                                    \
-                                                                                               " "                                                                    \
-                                                                                               "%"                                                                    \
-                                                                                               "d"                                                                    \
-                                                                                               "i"                                                                    \
-                                                                                               "\n "                                                                  \
-                                                                                               "m"                                                                    \
-                                                                                               "o"                                                                    \
-                                                                                               "v"                                                                    \
-                                                                                               " "                                                                    \
-                                                                                               "$"                                                                    \
+                                                                                               "1"                                                                    \
                                                                                                "2"                                                                    \
+                                                                                               "3"                                                                    \
+                                                                                               "4"                                                                    \
                                                                                                ","                                                                    \
                                                                                                " "                                                                    \
                                                                                                "%"                                                                    \
-                                                                                               "c"                                                                    \
+                                                                                               "a"                                                                    \
                                                                                                "x"                                                                    \
-                                                                                               "\n "                                                                  \
-                                                                                               "r"                                                                    \
-                                                                                               "e"                                                                    \
-                                                                                               "p"                                                                    \
-                                                                                               " "                                                                    \
-                                                                                               "m"                                                                    \
-                                                                                               "o"                                                                    \
-                                                                                               "v"                                                                    \
-                                                                                               "s"                                                                    \
-                                                                                               "w"                                                                    \
-                                                                                               "\n "                                                                  \
-                                                                                               "c"                                                                    \
-                                                                                               "l"                                                                    \
-                                                                                               "d",                                                                   \
-                                                                                               REG_SI, 0x4FC,                                                         \
-                                                                                               "R"                                                                    \
-                                                                                               "E"                                                                    \
-                                                                                               "P"                                                                    \
-                                                                                               " "                                                                    \
-                                                                                               "M"                                                                    \
-                                                                                               "O"                                                                    \
-                                                                                               "V"                                                                    \
-                                                                                               "S"                                                                    \
-                                                                                               "W"                                                                    \
+                                                                                               "\n mov "                                                              \
+                                                                                               "$"                                                                    \
+                                                                                               "0"                                                                    \
+                                                                                               "x"                                                                    \
+                                                                                               "A"                                                                    \
+                                                                                               "B"                                                                    \
+                                                                                               "C"                                                                    \
+                                                                                               "D"                                                                    \
                                                                                                ","                                                                    \
                                                                                                " "                                                                    \
-                                                                                               "D"                                                                    \
-                                                                                               "F"                                                                    \
+                                                                                               "%"                                                                    \
+                                                                                               "b"                                                                    \
+                                                                                               "x"                                                                    \
+                                                                                               "\n shld $4, "                                                         \
+                                                                                               "%"                                                                    \
+                                                                                               "b"                                                                    \
+                                                                                               "x"                                                                    \
+                                                                                               ","                                                                    \
                                                                                                " "                                                                    \
-                                                                                               "s"                                                                    \
-                                                                                               "e"                                                                    \
-                                                                                               "t")                                                                   \
-                                                x(                                                                                                                    \
-                                                    s_scas,                                                                                                           \
-                                                    "mov $0, %al\n mov $0x700, %di\n mov "                                                                            \
-                                                    "$9, %cx\n rep stosb\n movb $7, 0x704\n"                                                                          \
-                                                    "mov $7, %al\n mov $0x700, %di\n mov "                                                                            \
-                                                    "$9, %cx\n repne scasb",                                                                                          \
-                                                    REG_C, 4,                                                                                                         \
-                                                    "REPNE SCASB stops") x(s_cmps,                                                                                    \
-                                                                           "movl $0x01020304, "                                                                       \
-                                                                           "0x800\n movl "                                                                            \
-                                                                           "$0x01ff0304, "                                                                            \
-                                                                           "0x810\n mov "                                                                             \
-                                                                           "$0x800, %si\n"                                                                            \
-                                                                           "mov $0x810, %di\n "                                                                       \
-                                                                           "mov $4, %cx\n "                                                                           \
-                                                                           "repe cmpsb",                                                                              \
-                                                                           REG_C,                                                                                     \
-                                                                           1, "REPE CMPSB stops")                                                                     \
-                                                    x(s_movs32,                                                                                                       \
-                                                      "movl "                                                                                                         \
-                                                      "$0xCAFE"                                                                                                       \
-                                                      "1234, "                                                                                                        \
-                                                      "0x900\n"                                                                                                       \
-                                                      " mov "                                                                                                         \
-                                                      "$0x900,"                                                                                                       \
-                                                      " %"                                                                                                            \
-                                                      "esi\n "                                                                                                        \
-                                                      "mov "                                                                                                          \
-                                                      "$0x910,"                                                                                                       \
-                                                      " %"                                                                                                            \
-                                                      "edi\n "                                                                                                        \
-                                                      "mov "                                                                                                          \
-                                                      "$1, "                                                                                                          \
-                                                      "%ecx\n"                                                                                                        \
-                                                      "addr32 "                                                                                                       \
-                                                      "rep "                                                                                                          \
-                                                      "movsl\n"                                                                                                       \
-                                                      " mov "                                                                                                         \
-                                                      "0x910, "                                                                                                       \
-                                                      "%eax",                                                                                                         \
-                                                      REG_A, 0xCAFE1234,                                                                                              \
-                                                      "MOVSD "                                                                                                        \
-                                                      "with "                                                                                                         \
-                                                      "32-bit "                                                                                                       \
-                                                      "address"                                                                                                       \
-                                                      "es")                                                                                                           \
-                                                        x(                                                                                                            \
-                                                            s_lods_cs,                                                                                                \
-                                                            "xor %si, %si\n cs lodsb\n cbw",                                                                          \
-                                                            REG_SI,                                                                                                   \
-                                                            1, "LODSB with CS override") x(s_rep0,                                                                    \
-                                                                                           "mov "                                                                     \
-                                                                                           "$0x90"                                                                    \
-                                                                                           "0, "                                                                      \
-                                                                                           "%si\n"                                                                    \
-                                                                                           " mov "                                                                    \
-                                                                                           "$0x91"                                                                    \
-                                                                                           "0, "                                                                      \
-                                                                                           "%di\n"                                                                    \
-                                                                                           " xor "                                                                    \
-                                                                                           "%cx, "                                                                    \
-                                                                                           "%cx\n"                                                                    \
-                                                                                           " rep "                                                                    \
-                                                                                           "movs"                                                                     \
-                                                                                           "w",                                                                       \
-                                                                                           REG_SI,                                                                    \
-                                                                                           0x900,                                                                     \
-                                                                                           "REP "                                                                     \
-                                                                                           "with "                                                                    \
-                                                                                           "CX = "                                                                    \
-                                                                                           "0 "                                                                       \
-                                                                                           "does "                                                                    \
-                                                                                           "nothi"                                                                    \
-                                                                                           "ng")                                                                      \
-                                                            x(s_shift,                                                                                                \
-                                                              "mov $1, %ax\n mov $33, %cl\n shl "                                                                     \
-                                                              "%cl, %ax",                                                                                             \
-                                                              REG_A,                                                                                                  \
-                                                              2, "shift counts are modulo 32") x(s_shl17,                                                             \
-                                                                                                 "mov $1, %eax\n mov $17, %cl\n "                                     \
-                                                                                                 "shl %cl, %ax",                                                      \
-                                                                                                 REG_A,                                                               \
-                                                                                                 0,                                                                   \
-                                                                                                 "16-bit SHL by 17 gives "                                            \
-                                                                                                 "0") x(s_rcl,                                                        \
-                                                                                                        "mov $0x8000, "                                               \
-                                                                                                        "%ax\n clc\n mov "                                            \
-                                                                                                        "$17, %cl\n rcl "                                             \
-                                                                                                        "%cl, %ax",                                                   \
-                                                                                                        REG_A,                                                        \
-                                                                                                        0x8000,                                                       \
-                                                                                                        "RCL counts are "                                             \
-                                                                                                        "modulo 17") x(s_shld,                                        \
-                                                                                                                       "mov $0x1234, %ax\n mov "                      \
-                                                                                                                       "$0xABCD, %bx\n shld $4, "                     \
-                                                                                                                       "%bx, %ax",                                    \
-                                                                                                                       REG_A,                                         \
-                                                                                                                       0x234A,                                        \
-                                                                                                                       "SHLD")                                        \
+                                                                                               "%"                                                                    \
+                                                                                               "a"                                                                    \
+                                                                                               "x",                                                                   \
+                                                                                               REG_A, 0x234A,                                                         \
+                                                                                               "S"                                                                    \
+                                                                                               "H"                                                                    \
+                                                                                               "L"                                                                    \
+                                                                                               "D")                                                                   \
                                                                 x(s_bt,                                                                                               \
                                                                   "m"                                                                                                 \
                                                                   "o"                                                                                                 \
@@ -364,8 +407,7 @@ static u32 reg_of(int r)
                                                                          "%eax\n bswap "                                                                              \
                                                                          "%eax",                                                                                      \
                                                                          REG_A,                                                                                       \
-                                                                         0x44332211,                                                                                  \
-                                                                         "BSWAP")                                                                                     \
+                                                                         0x44332211, "BSWAP")                                                                         \
                                                                     x(s_cx8,                                                                                          \
                                                                       "movl "                                                                                         \
                                                                       "$1, "                                                                                          \
@@ -405,7 +447,8 @@ static u32 reg_of(int r)
                                                                              "x"                                                                                      \
                                                                              "\n imul $-300, "                                                                        \
                                                                              "%ax, %bx",                                                                              \
-                                                                             REG_B, 0xA070,                                                                           \
+                                                                             REG_B,                                                                                   \
+                                                                             0xA070,                                                                                  \
                                                                              "I"                                                                                      \
                                                                              "M"                                                                                      \
                                                                              "U"                                                                                      \
@@ -447,54 +490,83 @@ static u32 reg_of(int r)
                                                                                    REG_D,                                                                             \
                                                                                    0xFFFFFFFF,                                                                        \
                                                                                    "CDQ")                                                                             \
-                                                                            x(                                                                                        \
-                                                                                s_lahf,                                                                               \
-                                                                                "st"                                                                                  \
-                                                                                "c"                                                                                   \
-                                                                                "\n"                                                                                  \
-                                                                                " l"                                                                                  \
-                                                                                "ah"                                                                                  \
-                                                                                "f"                                                                                   \
-                                                                                "\n"                                                                                  \
-                                                                                " m"                                                                                  \
-                                                                                "ov"                                                                                  \
-                                                                                " %"                                                                                  \
-                                                                                "ah"                                                                                  \
-                                                                                ", "                                                                                  \
-                                                                                "%a"                                                                                  \
-                                                                                "l"                                                                                   \
-                                                                                "\n"                                                                                  \
-                                                                                " a"                                                                                  \
-                                                                                "nd"                                                                                  \
-                                                                                " $"                                                                                  \
-                                                                                "1,"                                                                                  \
-                                                                                " %"                                                                                  \
-                                                                                "a"                                                                                   \
-                                                                                "x",                                                                                  \
-                                                                                REG_A,                                                                                \
-                                                                                1,                                                                                    \
-                                                                                "LA"                                                                                  \
-                                                                                "H"                                                                                   \
-                                                                                "F") x(s_callr,                                                                       \
-                                                                                       "call "                                                                        \
-                                                                                       "1f\n 1: "                                                                     \
-                                                                                       "pop "                                                                         \
-                                                                                       "%ax\n "                                                                       \
-                                                                                       "sub $(1b "                                                                    \
-                                                                                       "- "                                                                           \
-                                                                                       "s_callr),"                                                                    \
-                                                                                       " %ax",                                                                        \
-                                                                                       REG_A,                                                                         \
-                                                                                       0,                                                                             \
-                                                                                       "near "                                                                        \
-                                                                                       "CALL") x(s_call32,                                                            \
-                                                                                                 "calll 1f\n 1: pop %ax\n pop %ax",                                   \
-                                                                                                 REG_SP,                                                              \
-                                                                                                 SP16,                                                                \
-                                                                                                 "32-bit "                                                            \
-                                                                                                 "near CALL "                                                         \
-                                                                                                 "pushes "                                                            \
-                                                                                                 "four")                                                              \
+                                                                            x(s_lahf,                                                                                 \
+                                                                              "st"                                                                                    \
+                                                                              "c"                                                                                     \
+                                                                              "\n"                                                                                    \
+                                                                              " l"                                                                                    \
+                                                                              "ah"                                                                                    \
+                                                                              "f"                                                                                     \
+                                                                              "\n"                                                                                    \
+                                                                              " m"                                                                                    \
+                                                                              "ov"                                                                                    \
+                                                                              " %"                                                                                    \
+                                                                              "ah"                                                                                    \
+                                                                              ", "                                                                                    \
+                                                                              "%a"                                                                                    \
+                                                                              "l"                                                                                     \
+                                                                              "\n"                                                                                    \
+                                                                              " a"                                                                                    \
+                                                                              "nd"                                                                                    \
+                                                                              " $"                                                                                    \
+                                                                              "1,"                                                                                    \
+                                                                              " %"                                                                                    \
+                                                                              "a"                                                                                     \
+                                                                              "x",                                                                                    \
+                                                                              REG_A, 1,                                                                               \
+                                                                              "LA"                                                                                    \
+                                                                              "H"                                                                                     \
+                                                                              "F") x(s_callr,                                                                         \
+                                                                                     "call "                                                                          \
+                                                                                     "1f\n 1: "                                                                       \
+                                                                                     "pop "                                                                           \
+                                                                                     "%ax\n "                                                                         \
+                                                                                     "sub $(1b "                                                                      \
+                                                                                     "- "                                                                             \
+                                                                                     "s_callr),"                                                                      \
+                                                                                     " %ax",                                                                          \
+                                                                                     REG_A, 0,                                                                        \
+                                                                                     "near "                                                                          \
+                                                                                     "CALL") x(s_call32,                                                              \
+                                                                                               "c"                                                                    \
+                                                                                               "a"                                                                    \
+                                                                                               "l"                                                                    \
+                                                                                               "l"                                                                    \
+                                                                                               "l"                                                                    \
+                                                                                               " "                                                                    \
+                                                                                               "1"                                                                    \
+                                                                                               "f"                                                                    \
+                                                                                               "\n 1: pop %ax\n pop %ax",                                             \
+                                                                                               REG_SP,                                                                \
+                                                                                               SP16,                                                                  \
+                                                                                               "3"                                                                    \
+                                                                                               "2"                                                                    \
+                                                                                               "-"                                                                    \
+                                                                                               "b"                                                                    \
+                                                                                               "i"                                                                    \
+                                                                                               "t"                                                                    \
+                                                                                               " "                                                                    \
+                                                                                               "n"                                                                    \
+                                                                                               "e"                                                                    \
+                                                                                               "a"                                                                    \
+                                                                                               "r"                                                                    \
+                                                                                               " "                                                                    \
+                                                                                               "C"                                                                    \
+                                                                                               "A"                                                                    \
+                                                                                               "L"                                                                    \
+                                                                                               "L"                                                                    \
+                                                                                               " "                                                                    \
+                                                                                               "p"                                                                    \
+                                                                                               "u"                                                                    \
+                                                                                               "s"                                                                    \
+                                                                                               "h"                                                                    \
+                                                                                               "e"                                                                    \
+                                                                                               "s"                                                                    \
+                                                                                               " "                                                                    \
+                                                                                               "f"                                                                    \
+                                                                                               "o"                                                                    \
+                                                                                               "u"                                                                    \
+                                                                                               "r")                                                                   \
                                                                                 x(s_retn,                                                                             \
                                                                                   "pushw "                                                                            \
                                                                                   "$0x99"                                                                             \
@@ -538,72 +610,82 @@ static u32 reg_of(int r)
                                                                                            "upper"                                                                    \
                                                                                            " hal"                                                                     \
                                                                                            "f")                                                                       \
-                                                                                    x(                                                                                \
-                                                                                        s_popm,                                                                       \
-                                                                                        "pu"                                                                          \
-                                                                                        "sh"                                                                          \
-                                                                                        "w "                                                                          \
-                                                                                        "$0"                                                                          \
-                                                                                        "x4"                                                                          \
-                                                                                        "32"                                                                          \
-                                                                                        "1"                                                                           \
-                                                                                        "\n"                                                                          \
-                                                                                        " p"                                                                          \
-                                                                                        "op"                                                                          \
-                                                                                        "w "                                                                          \
-                                                                                        "0x"                                                                          \
-                                                                                        "C0"                                                                          \
-                                                                                        "0"                                                                           \
-                                                                                        "\n"                                                                          \
-                                                                                        " m"                                                                          \
-                                                                                        "ov"                                                                          \
-                                                                                        " 0"                                                                          \
-                                                                                        "xC"                                                                          \
-                                                                                        "00"                                                                          \
-                                                                                        ", "                                                                          \
-                                                                                        "%a"                                                                          \
-                                                                                        "x",                                                                          \
-                                                                                        REG_A,                                                                        \
-                                                                                        0x4321,                                                                       \
-                                                                                        "PO"                                                                          \
-                                                                                        "P "                                                                          \
-                                                                                        "to"                                                                          \
-                                                                                        " m"                                                                          \
-                                                                                        "em"                                                                          \
-                                                                                        "or"                                                                          \
-                                                                                        "y") x(s_popsp,                                                               \
-                                                                                               "m"                                                                    \
-                                                                                               "o"                                                                    \
-                                                                                               "v"                                                                    \
-                                                                                               " "                                                                    \
-                                                                                               "%"                                                                    \
-                                                                                               "s"                                                                    \
-                                                                                               "p"                                                                    \
-                                                                                               ","                                                                    \
-                                                                                               " "                                                                    \
-                                                                                               "%"                                                                    \
-                                                                                               "b"                                                                    \
-                                                                                               "x"                                                                    \
-                                                                                               "\n pushw $0xE000\n pop %sp\n mov %sp, %ax\n mov %bx, %sp",            \
-                                                                                               REG_A,                                                                 \
-                                                                                               0xE000,                                                                \
-                                                                                               "P"                                                                    \
-                                                                                               "O"                                                                    \
-                                                                                               "P"                                                                    \
-                                                                                               " "                                                                    \
-                                                                                               "S"                                                                    \
-                                                                                               "P")                                                                   \
-                                                                                        x(s_smsw,                                                                     \
-                                                                                          "smsw "                                                                     \
+                                                                                    x(s_popm,                                                                         \
+                                                                                      "pu"                                                                            \
+                                                                                      "sh"                                                                            \
+                                                                                      "w "                                                                            \
+                                                                                      "$0"                                                                            \
+                                                                                      "x4"                                                                            \
+                                                                                      "32"                                                                            \
+                                                                                      "1"                                                                             \
+                                                                                      "\n"                                                                            \
+                                                                                      " p"                                                                            \
+                                                                                      "op"                                                                            \
+                                                                                      "w "                                                                            \
+                                                                                      "0x"                                                                            \
+                                                                                      "C0"                                                                            \
+                                                                                      "0"                                                                             \
+                                                                                      "\n"                                                                            \
+                                                                                      " m"                                                                            \
+                                                                                      "ov"                                                                            \
+                                                                                      " 0"                                                                            \
+                                                                                      "xC"                                                                            \
+                                                                                      "00"                                                                            \
+                                                                                      ", "                                                                            \
+                                                                                      "%a"                                                                            \
+                                                                                      "x",                                                                            \
+                                                                                      REG_A,                                                                          \
+                                                                                      0x4321,                                                                         \
+                                                                                      "PO"                                                                            \
+                                                                                      "P "                                                                            \
+                                                                                      "to"                                                                            \
+                                                                                      " m"                                                                            \
+                                                                                      "em"                                                                            \
+                                                                                      "or"                                                                            \
+                                                                                      "y")                                                                            \
+                                                                                        x(s_popsp,                                                                    \
+                                                                                          "m"                                                                         \
+                                                                                          "o"                                                                         \
+                                                                                          "v"                                                                         \
+                                                                                          " "                                                                         \
+                                                                                          "%"                                                                         \
+                                                                                          "s"                                                                         \
+                                                                                          "p"                                                                         \
+                                                                                          ","                                                                         \
+                                                                                          " "                                                                         \
+                                                                                          "%"                                                                         \
+                                                                                          "b"                                                                         \
+                                                                                          "x"                                                                         \
+                                                                                          "\n "                                                                       \
+                                                                                          "pushw "                                                                    \
+                                                                                          "$0xE00"                                                                    \
+                                                                                          "0\n "                                                                      \
+                                                                                          "pop "                                                                      \
+                                                                                          "%sp\n "                                                                    \
+                                                                                          "mov "                                                                      \
+                                                                                          "%sp, "                                                                     \
                                                                                           "%ax\n "                                                                    \
-                                                                                          "and "                                                                      \
-                                                                                          "$0x10,"                                                                    \
-                                                                                          " %ax",                                                                     \
+                                                                                          "mov "                                                                      \
+                                                                                          "%bx, "                                                                     \
+                                                                                          "%sp",                                                                      \
                                                                                           REG_A,                                                                      \
-                                                                                          0x10,                                                                       \
-                                                                                          "SMSW "                                                                     \
-                                                                                          "shows "                                                                    \
-                                                                                          "ET")                                                                       \
+                                                                                          0xE000,                                                                     \
+                                                                                          "P"                                                                         \
+                                                                                          "O"                                                                         \
+                                                                                          "P"                                                                         \
+                                                                                          " "                                                                         \
+                                                                                          "S"                                                                         \
+                                                                                          "P") x(s_smsw,                                                              \
+                                                                                                 "smsw "                                                              \
+                                                                                                 "%ax\n "                                                             \
+                                                                                                 "and "                                                               \
+                                                                                                 "$0x10,"                                                             \
+                                                                                                 " %ax",                                                              \
+                                                                                                 REG_A,                                                               \
+                                                                                                 0x10,                                                                \
+                                                                                                 "SMSW "                                                              \
+                                                                                                 "shows "                                                             \
+                                                                                                 "ET")                                                                \
                                                                                             x(s_setcc,                                                                \
                                                                                               "xo"                                                                    \
                                                                                               "r "                                                                    \
