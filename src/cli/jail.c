@@ -55,8 +55,6 @@ static int drop_root(struct err *e)
     return drop_capabilities(e);
 }
 
-static bool is_socket(const char *serial) { return strncmp(serial, "unix:", 5) == 0; }
-
 /* ---- 3. Landlock (Documentation/userspace-api/landlock.rst) ------------------------------------
  */
 
@@ -105,7 +103,7 @@ static int allow_remove(int ruleset, const char *path, struct err *e)
     return rc;
 }
 
-static int enter_landlock(const char *serial, struct err *e)
+static int enter_landlock(const char *const *sockets, struct err *e)
 {
     struct ruleset all;
     int abi = jail_landlock_abi();
@@ -113,7 +111,8 @@ static int enter_landlock(const char *serial, struct err *e)
     size_t bytes = deny_all(&all, abi);
     int fd = (int)syscall(SYS_landlock_create_ruleset, &all, bytes, 0);
     if (fd < 0) return err_errno(e, "jail: Landlock");
-    int rc = is_socket(serial) ? allow_remove(fd, serial + 5, e) : 0;
+    int rc = 0;
+    for (u32 i = 0; sockets[i] && rc == 0; i++) rc = allow_remove(fd, sockets[i], e);
     if (rc == 0 && syscall(SYS_landlock_restrict_self, fd, 0) < 0)
         rc = err_errno(e, "jail: Landlock");
     close(fd);
@@ -199,12 +198,12 @@ static int enter_seccomp(bool socket, struct err *e)
 /* ---- all of it --------------------------------------------------------------------------------
  */
 
-int jail_enter(const char *serial, struct err *e)
+int jail_enter(const char *const *sockets, struct err *e)
 {
     int rc = drop_root(e);
     if (rc < 0) return rc;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return err_errno(e, "jail: no_new_privs");
-    rc = enter_landlock(serial, e);
+    rc = enter_landlock(sockets, e);
     if (rc < 0) return rc;
-    return enter_seccomp(is_socket(serial), e);
+    return enter_seccomp(sockets[0], e);
 }

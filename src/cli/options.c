@@ -99,6 +99,7 @@ static int set_name(struct run_options *o, void *field, const char *text, struct
     static const char allowed[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
     size_t n = strlen(text);
+    o->name_chosen = true;
     if (n >= 1 && n <= 63 && strspn(text, allowed) == n && *text != '-' && *text != '.')
         return set_text(o, field, text, e);
     return err_set(e, E_INVAL,

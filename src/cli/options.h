@@ -19,7 +19,7 @@ struct run_options {
     struct ring3_config cfg; /* strings borrowed from argv */
     enum stats_form stats;
     enum option_list list;
-    bool no_jail, help;
+    bool no_jail, help, name_chosen;
 };
 
 /**

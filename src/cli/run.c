@@ -2,7 +2,9 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "api/api.h"
 #include "base/clk.h"
 #include "cli/jail.h"
 #include "cli/options.h"
@@ -11,12 +13,28 @@
 #include "cli/verbs.h"
 #include "host/tty.h"
 
+/* The sockets a running machine listens at: paths in @list, NULL at the end. */
+enum { SOCKETS_MAX = 4 };
+static void list_sockets(const char **list, const struct run_options *o, const struct control *c)
+{
+    static const char prefix[] = "unix:";
+    const char *const serials[] = {o->cfg.serial, o->cfg.serial2};
+    u32 n = 0;
+    for (u32 i = 0; i < ARRAY_LEN(serials); i++)
+        if (serials[i] && !strncmp(serials[i], prefix, sizeof prefix - 1))
+            list[n++] = serials[i] + sizeof prefix - 1;
+    if (c) list[n++] = control_path(c);
+    list[n] = NULL;
+}
+
 /* Confine ourselves and run @vm to its end. */
-static int run_confined(struct ring3_vm *vm, const struct run_options *o,
+static int run_confined(struct ring3_vm *vm, const struct run_options *o, const struct control *c,
                         struct ring3_result *result)
 {
     struct err e;
-    if (!o->no_jail && jail_enter(o->cfg.serial, &e) < 0) {
+    const char *sockets[SOCKETS_MAX];
+    list_sockets(sockets, o, c);
+    if (!o->no_jail && jail_enter(sockets, &e) < 0) {
         snprintf(result->reason, sizeof result->reason, "%.200s (--no-jail runs without)", e.text);
         return -1;
     }
@@ -26,29 +44,58 @@ static int run_confined(struct ring3_vm *vm, const struct run_options *o,
     return rc;
 }
 
-static int run(const struct run_options *o)
+static int run(struct ring3_vm *vm, const struct run_options *o, struct control *control)
 {
-    struct ring3_error error;
     struct ring3_result result = {.end = RING3_FAILED};
-    struct ring3_vm *vm;
     struct clk clk;
-    tty_guard_install(); /* before the engine's own fault handlers */
-    signals_install();
-    if (ring3_create(&vm, &o->cfg, &error) < 0) {
-        fprintf(stderr, "ring3: %s\n", error.text);
-        return STATUS_USAGE;
-    }
     clk_init(&clk, false);
     clk_start(&clk);
-    (void)run_confined(vm, o, &result);
+    (void)run_confined(vm, o, control, &result);
     clk_stop(&clk);
     char *stats = o->stats ? report_stats(vm, o->stats, clk_now_ns(&clk)) : NULL;
     clk_fini(&clk);
+    control_release(control);
     ring3_destroy(vm); /* the guest's last words come first, and the terminal is put back */
     report_end(&result, signals_caught());
     if (stats) fprintf(stderr, "%s\n", stats);
     free(stats);
     return report_status(&result, signals_caught());
+}
+
+/* The control socket. Only one that was asked for is missed: a host without a place for it is none
+ * of the user's business. False: the machine must not start. */
+static bool claim(struct control **out, struct run_options *o)
+{
+    struct err e;
+    const struct control_cfg cfg = {
+        .where = o->cfg.control, .name = o->cfg.name, .name_chosen = o->name_chosen};
+    int rc = control_claim(out, &cfg, &e);
+    if (*out) o->cfg.name = control_name(*out);
+    if (rc == 0) return true;
+    bool fatal = o->cfg.control || (o->name_chosen && rc == E_BUSY);
+    if (fatal || !o->cfg.quiet) fprintf(stderr, "ring3: %s\n", e.text);
+    return !fatal;
+}
+
+static int start(struct run_options *o)
+{
+    struct ring3_error error;
+    struct ring3_vm *vm;
+    struct control *control;
+    struct err e;
+    tty_guard_install(); /* before the engine's own fault handlers */
+    signals_install();
+    if (!claim(&control, o)) return STATUS_USAGE;
+    if (ring3_create(&vm, &o->cfg, &error) < 0) {
+        fprintf(stderr, "ring3: %s\n", error.text);
+        control_release(control);
+        return STATUS_USAGE;
+    }
+    if (!control || control_serve(control, vm, &e) == 0) return run(vm, o, control);
+    fprintf(stderr, "ring3: %s\n", e.text);
+    control_release(control);
+    ring3_destroy(vm);
+    return STATUS_MONITOR;
 }
 
 int verb_run(int argc, char **argv)
@@ -61,6 +108,6 @@ int verb_run(int argc, char **argv)
     }
     if (o.help) options_help(stdout);
     else if (o.list) options_list(o.list, stdout);
-    else return run(&o);
+    else return start(&o);
     return STATUS_OFF;
 }

@@ -13,6 +13,15 @@
  * ring3_run. */
 struct loop *machine_loop(struct ring3_vm *vm);
 
+enum machine_state { MACHINE_PAUSED, MACHINE_RUNNING, MACHINE_ENDED };
+struct machine_info {
+    const struct ring3_config *cfg; /* borrowed, constant while the machine exists */
+    const char *engine;             /* the one that executes it                    */
+    u64 uptime_ns;                  /* of the guest's clock                        */
+    enum machine_state state;
+};
+void machine_info(struct ring3_vm *vm, struct machine_info *out);
+
 /** machine_screenshot_png - the screen now, as a PNG file in memory.
  * @out  owned by the caller (free); @bytes its length.  E_NOENT when the machine has no screen. */
 int machine_screenshot_png(struct ring3_vm *vm, u8 **out, size_t *bytes, struct err *e) MUST_USE;
