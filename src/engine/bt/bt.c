@@ -211,7 +211,7 @@ static struct bt_out prepare(struct bt_state *s, const struct bt_page *p)
         .rw = s->code.rw + s->code.used, .off = s->code.used, .room = BT_BLOCK_CODE_BYTES};
 }
 
-static const struct bt_slot *translate(struct bt_state *s, const struct block *b, gpa_t gpa)
+const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b, gpa_t gpa)
 {
     struct bt_block made;
     make_room(s);
@@ -266,7 +266,7 @@ const struct bt_slot *bt_find_block(struct bt_state *s)
     const struct bt_slot *slot = code_find(&s->code, gpa, bt_variant_of(s));
     if (likely(slot != NULL)) return slot;
     const struct block *b = block_find(&s->decoded, v, &gpa);
-    return b ? translate(s, b, gpa) : find_cross(s, gpa);
+    return b ? bt_translate_at(s, b, gpa) : find_cross(s, gpa);
 }
 
 /* Let the poll page be readable again, and see whether there is a reason not to enter. */
@@ -387,7 +387,9 @@ static enum x_result enter(struct bt_state *s, const u8 *code)
     struct vcpu *v = s->v;
     v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
     v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
-    return serve(s, bt_enter(v, code));
+    const u32 why = bt_enter(v, code);
+    if (unlikely(s->renew != NULL)) bt_renew(s);
+    return serve(s, why);
 }
 
 /* After an exit: where to go on at once, the jump cache made current; NULL when the outer loop or
@@ -526,6 +528,7 @@ static int bt_init(struct vcpu *v, struct err *e)
     if (rc == 0) rc = fault_stack_init(&s->stack, e);
     if (rc == 0) {
         choose_vectors(s, v->model);
+        s->bt.write_bit = bt_views_divided(&s->views);
         s->region = (struct fault_region){(u64)(uintptr_t)s->code.rx, BT_CODE_BYTES, bt_on_fault};
         rc = fault_register(&s->region, e);
     }

@@ -68,7 +68,9 @@ struct bt_block {
 struct bt_hints {
     u8 checked[PAGE_BYTES / 8]; /* may cross a page: translate with the explicit test */
     u8 stepped[PAGE_BYTES /
-               8]; /* keeps faulting (MMIO, traced page): leave it to the interpreter */
+               8];             /* keeps faulting (MMIO, traced page): leave it to the interpreter */
+    u8 tested[PAGE_BYTES / 8]; /* entries are missing often: translate with a test (fill.c) */
+    u32 tests;                 /* how often a bit was set in tested      */
 };
 /* Emission target: @rw is written, @off is its place in the code cache (for rel32 to the stubs
  * below). */
@@ -84,10 +86,12 @@ struct bt_stubs {
     u32 step; /* T1d = guest_off of the instruction                             */
     u32 link; /* T1d = guest_off of the target, T2d = code offset of the jump's rel32 field to patch
                */
-    u32 lookup; /* T1 = linear address of the target                              */
-    u32 jump;   /* T1 = linear address: jump cache, else as lookup                */
-    u32 light;  /* T1d, T2d: see light.h                                         */
-    u32 poll;   /* offset of the 8-byte-aligned poll word, relative like code      */
+    u32 lookup;  /* T1 = linear address of the target                              */
+    u32 jump;    /* T1 = linear address: jump cache, else as lookup                */
+    u32 light;   /* T1d, T2d: see light.h                                         */
+    u32 poll;    /* offset of the 8-byte-aligned poll word, relative like code      */
+    u32 fill[2]; /* T1 = linear address whose entry is missing (read, write), T2 = host address to
+                    go on at; TB is loaded (fill.S)               */
 };
 struct bt;
 /**
@@ -113,5 +117,6 @@ struct bt {
     bool user, smap, fsgsbase; /* CPL 3; CR4 bits: blocks are dropped when those change */
     u64 table[2];              /* TB of the supervisor's tables: RFLAGS.AC clear, set */
     bool vec_loaded;           /* translate for: guest vector registers are in the host's */
+    bool write_bit;            /* a test can tell that an entry is for reading only (view.h) */
 };
 #endif

@@ -17,7 +17,9 @@ enum {
     JUMP_GROUP = PAGE_BYTES, /* entries of pages with the same low two bits */
     CROSS_SLOTS = 1024,
     SLOW_SITES = 256,
-    SLOW_FAULTS_MAX = 64
+    SLOW_FAULTS_MAX = 64,
+    MISS_SITES = 1024,
+    MISSES_MAX = 4, /* host faults of a site for want of an entry, before it is tested for */
 };
 #define NOWHERE 0x8000000000000001ull /* not canonical: no jump cache entry's address */
 /* Jump caches: [0] for supervisor code of every address space, the others for user code by TLB
@@ -72,6 +74,9 @@ struct bt_state {
     _Atomic bool inside; /* translated code may be running */
     _Atomic bool armed;  /* the poll page is unreadable    */
     struct slow_site slow[SLOW_SITES];
+    struct slow_site miss[MISS_SITES]; /* sites that found no entry */
+    const struct bt_slot *renew;       /* to be translated again, soon: fill.c */
+    u64 renew_rip, renew_ctx, renew_flushes;
     struct light_seg iret_seg[8]; /* by selector */
     struct lockstep *lockstep;    /* of the engine lockstep, else NULL */
 };
@@ -100,8 +105,19 @@ u32 bt_variant_of(const struct bt_state *s);
 const struct bt_slot *bt_find_block(struct bt_state *s);
 enum x_result bt_serve_step(struct bt_state *s);
 bool bt_alignment_checked(const struct vcpu *v);
+const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b, gpa_t gpa);
 /* fault.c */
 bool bt_on_fault(struct fault_region *r, siginfo_t *info, ucontext_t *uc);
+/** bt_slow_site - the access at host @pc, guest instruction @off of @slot's page, could not be made
+ * fast, and not because of the guest: after some times the instruction is left to the interpreter.
+ */
+void bt_slow_site(struct bt_state *s, const struct bt_slot *slot, u16 off, u64 pc);
+/* fill.c */
+/** bt_miss - the access at host @pc found no entry: after some times it will be tested for one.
+ * True: leave translated code for that. */
+bool bt_miss(struct bt_state *s, const struct bt_slot *slot, u16 off, u64 pc);
+/** bt_renew - translate what bt_miss chose. Outside of translated code. */
+void bt_renew(struct bt_state *s);
 /* bt.c: routines of enter.S */
 u32 bt_enter(struct vcpu *v, const void *host_pc);
 void bt_exit_step(void);

@@ -13,6 +13,8 @@ void bt_exit_link(void);
 void bt_exit_lookup(void);
 void bt_exit_light(void);
 void bt_jump(void);
+void bt_exit_fill_read(void);
+void bt_exit_fill_write(void);
 
 static const size_t slot_bytes = sizeof(struct bt_slot) * (BT_BLOCKS + 1);
 static const size_t mark_bytes = sizeof(struct bt_mark) * BT_MARKS;
@@ -48,6 +50,8 @@ int code_init(struct bt_code *c, struct err *e)
     c->stubs.lookup = put_stub(c, bt_exit_lookup);
     c->stubs.jump = put_stub(c, bt_jump);
     c->stubs.light = put_stub(c, bt_exit_light);
+    c->stubs.fill[0] = put_stub(c, bt_exit_fill_read);
+    c->stubs.fill[1] = put_stub(c, bt_exit_fill_write);
     c->stubs.poll = BT_POLL_OFF;
     ASSERT(c->used <= BT_STUB_BYTES, "%u bytes of stubs", c->used);
     c->used = BT_CODE_START;
@@ -180,6 +184,7 @@ const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, stru
     *s = (struct bt_slot){.b = *b,
                           .next = p->first,
                           .variant = (u32)((p->page - 1) % VARIANTS),
+                          .tests = p->hints.tests,
                           .page_gpa = (p->page - 1) / VARIANTS << PAGE_SHIFT};
     s->b.mark = memcpy(&c->mark[c->marks], b->mark, b->marks * sizeof *b->mark);
     c->marks += b->marks;
@@ -199,6 +204,14 @@ const struct bt_slot *code_add_cross(struct bt_code *c, const struct bt_block *b
     c->slot[again].next = second->first;
     second->first = again;
     return s;
+}
+
+void code_replace(struct bt_code *c, const struct bt_slot *old, const struct bt_slot *by)
+{
+    const u32 far = old->b.code_off, near = far + old->b.near_off;
+    c->rw[far] = c->rw[near] = 0xE9; /* jmp rel32; both are longer */
+    code_patch_jump(c, far + 1, by->b.code_off);
+    code_patch_jump(c, near + 1, by->b.code_off + by->b.near_off);
 }
 
 const struct bt_slot *code_at(const struct bt_code *c, u64 pc)

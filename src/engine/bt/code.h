@@ -35,6 +35,7 @@ struct bt_slot { /* a block in the cache */
     u32 next;     /* of the same page */
     bool dropped; /* its far entry leads to the lookup stub */
     u32 variant;
+    u32 tests; /* hints.tests of its page when it was translated */
     gpa_t page_gpa;
 };
 /* The index of blocks by physical address. A set that overflows forgets one, which is translated
@@ -80,6 +81,9 @@ const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, stru
  * found by no code_find, dropped with either page. Takes two slots. */
 const struct bt_slot *code_add_cross(struct bt_code *c, const struct bt_block *b, struct bt_page *p,
                                      struct bt_page *second);
+/** code_replace - whoever jumps to @old, by either entry, comes to @by from now on: the same guest
+ * code of the same variant, translated anew. */
+void code_replace(struct bt_code *c, const struct bt_slot *old, const struct bt_slot *by);
 /** code_at - block whose host code holds executable address @pc, NULL for stubs and strangers. */
 const struct bt_slot *code_at(const struct bt_code *c, u64 pc);
 /** code_mark_of - the guest instruction that host @pc of @s belongs to. */

@@ -44,24 +44,23 @@ static bool again(struct fault *f)
     return true;
 }
 
-/* The instruction gets different code from now on. */
-static bool retranslate(struct fault *f, u8 *hint_bits)
+/* The instruction at @off gets different code from now on. */
+static void retranslate(struct bt_state *s, const struct bt_slot *slot, u16 off, u8 *hint_bits)
 {
-    hint_bits[f->mark->guest_off / 8] |= (u8)(1u << (f->mark->guest_off % 8));
-    code_drop(&f->s->code, f->slot->page_gpa, f->slot->page_gpa + 1);
-    return leave_step(f);
+    hint_bits[off / 8] |= (u8)(1u << (off % 8));
+    code_drop(&s->code, slot->page_gpa, slot->page_gpa + 1);
 }
 
 /* A site that faults again and again for reasons the tables cannot cure (MMIO, writes to traced
  * pages). */
-static bool slow_site(struct fault *f)
+void bt_slow_site(struct bt_state *s, const struct bt_slot *slot, u16 off, u64 pc)
 {
-    struct slow_site *site = &f->s->slow[(f->pc ^ f->pc >> 8) % SLOW_SITES];
-    if (site->pc != f->pc) *site = (struct slow_site){f->pc, 0};
-    if (++site->count < SLOW_FAULTS_MAX) return leave_step(f);
+    struct slow_site *site = &s->slow[(pc ^ pc >> 8) % SLOW_SITES];
+    if (site->pc != pc) *site = (struct slow_site){pc, 0};
+    if (++site->count < SLOW_FAULTS_MAX) return;
     site->pc = 0;
-    struct bt_page *p = code_page(&f->s->code, f->slot->page_gpa, f->slot->variant, false);
-    return p ? retranslate(f, p->hints.stepped) : leave_step(f);
+    struct bt_page *p = code_page(&s->code, slot->page_gpa, slot->variant, false);
+    if (p) retranslate(s, slot, off, p->hints.stepped);
 }
 
 /* An access that its code's form does not allow to be misaligned: the checked form, or, has it that
@@ -72,14 +71,8 @@ static bool misaligned(struct fault *f)
     u16 off = f->mark->guest_off;
     if (!p) return leave_step(f);
     bool checked = p->hints.checked[off / 8] >> (off % 8) & 1;
-    return retranslate(f, checked ? p->hints.stepped : p->hints.checked);
-}
-
-/* What the current table holds for @gva. */
-static u64 entry_of(const struct vcpu *v, gva_t gva)
-{
-    const u64 *entries = (const u64 *)(uintptr_t)(v->eng.table - TABLE_SHIFT);
-    return entries[bits(gva, 47, PAGE_SHIFT)];
+    retranslate(f->s, f->slot, off, checked ? p->hints.stepped : p->hints.checked);
+    return leave_step(f);
 }
 
 /* What filling the table came to: AS_IT_WAS when the access faulted although its entry was right
@@ -89,7 +82,7 @@ static enum filling fill(struct fault *f, gva_t gva, enum access kind)
 {
     struct vcpu *v = f->s->v;
     if (bt_table_fill(f->s->tables, v, gva, kind) != FILL_DONE) return NOT_FILLED;
-    return entry_of(v, gva) == (u64)f->uc->uc_mcontext.gregs[REG_R11] ? AS_IT_WAS : CHANGED;
+    return bt_table_entry(v, gva) == (u64)f->uc->uc_mcontext.gregs[REG_R11] ? AS_IT_WAS : CHANGED;
 }
 
 /* BT and its like add whole words to the address themselves. */
@@ -114,10 +107,14 @@ static bool access_fault(struct fault *f)
     const bool odd = f->trap == EXC_GP && host.mem_bytes >= 16 && gva & (host.mem_bytes - 1u);
     const enum access kind = host.mem_rw & OPND_W && !odd ? ACC_WRITE : ACC_READ;
     enum filling filled = fill(f, gva, kind);
-    if (filled == CHANGED) return again(f);
     if (filled == AS_IT_WAS && odd) return misaligned(f);
     struct walk w; /* is it the guest's fault, or a page that will always be slow? */
-    return mmu_walk(f->s->v, gva, kind, WALK_PEEK, &w) ? leave_step(f) : slow_site(f);
+    if (filled == CHANGED || mmu_walk(f->s->v, gva, kind, WALK_PEEK, &w)) {
+        const bool renew = bt_miss(f->s, f->slot, f->mark->guest_off, f->pc);
+        return filled == CHANGED && !renew ? again(f) : leave_step(f);
+    }
+    bt_slow_site(f->s, f->slot, f->mark->guest_off, f->pc);
+    return leave_step(f);
 }
 
 static bool memory_fault(struct fault *f)

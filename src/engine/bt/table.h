@@ -63,6 +63,11 @@ bool bt_table_populate(struct bt_tables *t, gva_t gva);
  * was to be loaded, canonical. */
 bool bt_table_is_table_fault(const struct bt_tables *t, u64 host_addr, gva_t *gva_page);
 
+/** bt_table_entry - what the present table holds for @gva, whose part of the table is populated. */
+static inline u64 bt_table_entry(const struct vcpu *v, gva_t gva)
+{
+    return ((const u64 *)(uintptr_t)(v->eng.table - 28))[bits(gva, 47, PAGE_SHIFT)];
+}
 /** bt_table_poison - what the entry for @gva holds when empty. */
 static inline u64 bt_table_poison(gva_t gva)
 {

@@ -23,6 +23,7 @@ enum cold_kind {
     COLD_FAR,    /* exit to code_base + @arg                              */
     COLD_STEP,   /* RCX is in TB: give it back, exit to stubs.step        */
     COLD_WINDOW, /* as COLD_STEP, but back to @back when T1 is a multiple of @arg */
+    COLD_FILL,   /* RCX is in TB: give it back, fill the entry of @arg, go on at @back */
 };
 struct cold {
     u8 kind; /* enum cold_kind */
@@ -30,7 +31,8 @@ struct cold {
     u32 site, back;
     s64 arg;
 };
-enum { COLDS_MAX = 2 * BT_BLOCK_INSNS + 2 };
+enum { COLDS_MAX = 4 * BT_BLOCK_INSNS + 2 }; /* an instruction has four at most */
+enum { FILL_WRITE = 1 << 8 };                /* in @arg of COLD_FILL, beside a register */
 
 struct trans {
     const struct bt *bt;
@@ -38,6 +40,7 @@ struct trans {
     struct emit e;
     u32 code_off; /* of e.at in the code cache */
     u32 near;
+    u32 start;     /* of i's code */
     u16 off;       /* of i in its page */
     u16 block_off; /* of the block's first instruction */
     bool is_last;  /* no further instruction of the block follows i */
@@ -89,6 +92,11 @@ void tr_address_t1(struct trans *t);
 void tr_effective(struct trans *t, s32 extra, u8 dst);
 /** tr_lookup - T2 = table entry of the page of @base. */
 void tr_lookup(struct trans *t, u8 base);
+/** tr_lookup_read, tr_lookup_write - the same; where entries are missing often, with a test that
+ * fills the entry and starts the instruction again without a host fault. For accesses that will be
+ * made for certain, as long as nothing of the guest's has changed. TB is borrowed meanwhile. */
+void tr_lookup_read(struct trans *t, u8 base);
+void tr_lookup_write(struct trans *t, u8 base);
 static inline struct em_mem tr_at(u8 base) { return (struct em_mem){base, T2, 0, 0}; }
 /** tr_window - the operand of @bytes at T1 may cross a page: exit to step if so. T1 and T2 stay; TB
  * is borrowed. Up to 16 bytes that includes everything in the last 16 bytes of a page, unless

@@ -99,10 +99,20 @@ static bool spell_with_homed(struct trans *t, const struct compute *c, u8 base, 
     return true;
 }
 
+/* The look-up of an access that will be made, but for faults it may raise before: a misaligned
+ * write that must be aligned would not set D. */
+static void lookup(struct trans *t, const struct compute *c, u8 base)
+{
+    const bool writes = t->i->mem_rw & OPND_W;
+    if (c->plan.masked || (writes && c->plan.aligned)) tr_lookup(t, base);
+    else if (writes) tr_lookup_write(t, base);
+    else tr_lookup_read(t, base);
+}
+
 static bool access_plain(struct trans *t, const struct compute *c)
 {
     u8 base = tr_address(t, 0);
-    tr_lookup(t, base);
+    lookup(t, c, base);
     if (!spell_with_homed(t, c, base, T2)) return false;
     if (c->homed) tr_table_reload(t);
     return true;
@@ -111,7 +121,7 @@ static bool access_plain(struct trans *t, const struct compute *c)
 static bool access_window(struct trans *t, const struct compute *c)
 {
     tr_address_t1(t);
-    tr_lookup(t, T1);
+    lookup(t, c, T1);
     tr_window(t, t->i->mem_bytes, t->i->mem_bytes >= 16);
     if (!spell_with_homed(t, c, T1, T2)) return false;
     tr_table_reload(t);
@@ -129,7 +139,8 @@ static enum tr move_high_byte(struct trans *t)
     const struct insn_opnd *o = &i->op[store ? 1 : 0];
     if (i->mnemonic != ZYDIS_MNEMONIC_MOV || o->file != RF_GPR_HIGH) return TR_NONE;
     u8 base = tr_address(t, 0), reg = o->reg & 3;
-    tr_lookup(t, base);
+    if (store) tr_lookup_write(t, base);
+    else tr_lookup_read(t, base);
     if (store) {
         em_rorx(&t->e, EM_64, TB, reg, 8);
         em_mem_op(&t->e, EM_MOV_STORE8, EM_32, TB, tr_at(base));
@@ -168,7 +179,7 @@ static bool load_any(struct trans *t, const struct compute *c)
     const struct insn *i = t->i;
     bool mov = is_mov(i) && i->mem_bytes >= 4 && !c->homed;
     tr_address_t1(t);
-    tr_lookup(t, T1);
+    tr_lookup_read(t, T1);
     tr_window(t, i->mem_bytes, false);
     tr_load_any(t, i->mem_bytes);
     if (mov && i->mem_bytes == 8) em_mov(&t->e, i->op[0].reg, T1);
@@ -195,7 +206,7 @@ static bool store_any(struct trans *t, const struct compute *c)
         if (c->homed) tr_table_reload(t);
     }
     tr_address_t1(t);
-    tr_lookup(t, T1);
+    tr_lookup_write(t, T1);
     tr_store_any(t, t->i->mem_bytes, mov ? value_of_mov : value_of_copy);
     tr_table_reload(t);
     return true;
@@ -208,7 +219,7 @@ static bool update_any(struct trans *t, const struct compute *c)
     struct emit *e = &t->e;
     if (t->i->prefixes & PFX_LOCK || t->i->mnemonic == ZYDIS_MNEMONIC_XCHG) return false;
     tr_address_t1(t);
-    tr_lookup(t, T1);
+    tr_lookup_write(t, T1);
     tr_window(t, t->i->mem_bytes, false);
     em_mem_op(e, EM_MOVZX8, EM_32, TB, tr_at(T1));
     em_mem_op(e, EM_MOV_STORE8, EM_32, TB, tr_at(T1));

@@ -88,6 +88,40 @@ void tr_lookup(struct trans *t, u8 base)
     em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T2, (struct em_mem){TB, T2, 3, -TABLE_SHIFT});
 }
 
+/* The sum of address and entry is a host address: below 2^47, in the writable view below 2^46
+ * (view.h). Empty entries make sums with bit 47 set (table.h). */
+static void test_entry(struct trans *t, u8 base, bool write)
+{
+    struct emit *e = &t->e;
+    em_mov(e, TB, RCX);
+    em_lea_sum(e, RCX, base, T2);
+    em_rorx(e, EM_64, RCX, RCX, write && t->bt->write_bit ? 46 : 47);
+    em_reg_op(e, EM_MOVZX8, EM_32, RCX, RCX);
+    u32 good = em_jump8(e, EM_JRCXZ);
+    tr_cold(t, COLD_FILL, em_jump32(e, EM_JMP), write ? FILL_WRITE | base : base);
+    t->cold[t->colds - 1].back = t->start;
+    em_fix8(e, good);
+    em_mov(e, RCX, TB);
+    tr_table_reload(t);
+}
+
+static bool is_tested(const struct trans *t)
+{
+    return t->bt->hints && t->bt->hints->tested[t->off / 8] >> (t->off % 8) & 1;
+}
+
+void tr_lookup_read(struct trans *t, u8 base)
+{
+    tr_lookup(t, base);
+    if (is_tested(t)) test_entry(t, base, false);
+}
+
+void tr_lookup_write(struct trans *t, u8 base)
+{
+    tr_lookup(t, base);
+    if (is_tested(t)) test_entry(t, base, true);
+}
+
 /* ---- page-crossing tests -----------------------------------------------------------------------
  */
 

@@ -18,7 +18,7 @@ static void move_rsp(struct trans *t, s32 bytes) { em_lea_disp(&t->e, RSP, RSP, 
 static void new_top(struct trans *t)
 {
     em_lea_disp(&t->e, T1, RSP, -WORD);
-    tr_lookup(t, T1);
+    tr_lookup_write(t, T1);
 }
 /* Store @reg there; TB when it had to be fetched first. */
 static void push_reg(struct trans *t, u8 reg)
@@ -32,14 +32,14 @@ static void load_operand(struct trans *t)
 {
     if (is_checked(t)) {
         tr_address_t1(t);
-        tr_lookup(t, T1);
+        tr_lookup_read(t, T1);
         tr_window(t, WORD, false);
         tr_load_any(t, WORD);
         tr_table_reload(t);
         return;
     }
     u8 base = tr_address(t, 0);
-    tr_lookup(t, base);
+    tr_lookup_read(t, base);
     em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_at(base));
 }
 
@@ -75,11 +75,11 @@ enum tr tr_push(struct trans *t)
 /* An address based on RSP uses the incremented value. */
 static void pop_mem(struct trans *t)
 {
-    tr_lookup(t, RSP);
+    tr_lookup_read(t, RSP);
     em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_at(RSP));
     em_store_gs(&t->e, SAVE_VALUE, T1);
     u8 base = tr_address(t, t->i->base == RSP ? WORD : 0);
-    tr_lookup(t, base);
+    tr_lookup_write(t, base);
     em_load_gs(&t->e, TB, SAVE_VALUE);
     em_mem_op(&t->e, EM_MOV_STORE, EM_64, TB, tr_at(base));
     move_rsp(t, WORD);
@@ -95,7 +95,7 @@ enum tr tr_pop(struct trans *t)
         return TR_NEXT;
     }
     u8 dst = is_homed(o->reg) ? T1 : o->reg;
-    tr_lookup(t, RSP);
+    tr_lookup_read(t, RSP);
     em_mem_op(&t->e, EM_MOV_LOAD, EM_64, dst, tr_at(RSP));
     if (o->reg != RSP) move_rsp(t, WORD);
     if (is_homed(o->reg)) em_store_gs(&t->e, gpr_off(o->reg), T1);
@@ -105,7 +105,7 @@ enum tr tr_pop(struct trans *t)
 enum tr tr_leave(struct trans *t)
 {
     if (!is_plain(t)) return TR_NONE;
-    tr_lookup(t, RBP);
+    tr_lookup_read(t, RBP);
     em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_at(RBP));
     em_lea_disp(&t->e, RSP, RBP, WORD);
     em_mov(&t->e, RBP, T1);
@@ -176,7 +176,7 @@ enum tr tr_call(struct trans *t)
 enum tr tr_ret(struct trans *t)
 {
     if (!is_plain(t) || t->i->opsize != WORD) return TR_NONE;
-    tr_lookup(t, RSP);
+    tr_lookup_read(t, RSP);
     em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_at(RSP));
     move_rsp(t, WORD + (u16)t->i->imm);
     jump_indirect(t);

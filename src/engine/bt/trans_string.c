@@ -52,12 +52,12 @@ static u32 jump_if_none_left(struct trans *t)
 static void load_element(struct trans *t, u8 dst, u32 bytes)
 {
     u32 op = bytes == 1 ? EM_MOVZX8 : bytes == 2 ? EM_MOVZX16 : EM_MOV_LOAD;
-    tr_lookup(t, RSI);
+    tr_lookup_read(t, RSI);
     em_mem_op(&t->e, op, bytes == 8 ? EM_64 : EM_32, dst, tr_at(RSI));
 }
 static void store_element(struct trans *t, u8 src, u32 bytes)
 {
-    tr_lookup(t, RDI);
+    tr_lookup_write(t, RDI);
     if (bytes == 2) em_byte(&t->e, 0x66);
     em_mem_op(&t->e, bytes == 1 ? EM_MOV_STORE8 : EM_MOV_STORE, bytes == 8 ? EM_64 : EM_32, src,
               tr_at(RDI));
@@ -163,7 +163,7 @@ enum tr tr_lods(struct trans *t)
     u32 bytes = element_bytes(t->i);
     if (!can_translate(t) || is_rep(t->i)) return TR_NONE;
     test_direction(t);
-    tr_lookup(t, RSI);
+    tr_lookup_read(t, RSI);
     if (bytes == 2) em_byte(&t->e, 0x66);
     em_mem_op(&t->e, bytes == 1 ? 0x8A : EM_MOV_LOAD, bytes == 8 ? EM_64 : EM_32, RAX, tr_at(RSI));
     em_lea_disp(&t->e, RSI, RSI, (s32)bytes);

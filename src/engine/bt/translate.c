@@ -19,7 +19,7 @@
 
 void tr_cold(struct trans *t, enum cold_kind kind, u32 site, s64 arg)
 {
-    if (t->colds == COLDS_MAX) return; /* cannot be: two per instruction at most */
+    if (t->colds == COLDS_MAX) return; /* cannot be: see there */
     t->cold[t->colds++] = (struct cold){.kind = (u8)kind, .off = t->off, .site = site, .arg = arg};
 }
 
@@ -76,6 +76,17 @@ static void put_window(struct trans *t, const struct cold *c)
     em_fix32(&t->e, em_jump32(&t->e, EM_JMP), c->back);
 }
 
+static void put_fill(struct trans *t, const struct cold *c)
+{
+    em_mov(&t->e, RCX, TB);
+    em_mov(&t->e, T1, c->arg & 15);
+    em_rex(&t->e, EM_64, T2, REG_NONE, REG_NONE); /* lea T2, [rip + back] */
+    em_byte(&t->e, EM_LEA);
+    em_byte(&t->e, (T2 & 7u) << 3 | 5);
+    em_u32(&t->e, c->back - (t->e.n + 4));
+    tr_jump_stub(t, t->bt->stubs.fill[c->arg & FILL_WRITE ? 1 : 0]);
+}
+
 static void put_cold(struct trans *t, const struct cold *c)
 {
     em_fix32(&t->e, c->site, t->e.n);
@@ -87,6 +98,7 @@ static void put_cold(struct trans *t, const struct cold *c)
         break;
     case COLD_FAR: put_far_jump(t, c->arg); break;
     case COLD_WINDOW: put_window(t, c); break;
+    case COLD_FILL: put_fill(t, c); break;
     default: em_mov(&t->e, RCX, TB); put_step(t, c->off);
     }
 }
@@ -274,6 +286,7 @@ static bool put_insns(struct trans *t, const struct block *b, struct bt_out *out
     for (u32 k = 0; k < b->count && block->marks < BT_BLOCK_INSNS && has_room(t); k++) {
         t->i = &b->first[k];
         t->off = block->guest_end;
+        t->start = t->e.n;
         out->mark[block->marks] = (struct bt_mark){(u16)(k ? t->e.n : 0), t->off};
         block->marks++;
         t->is_last = k + 1 == b->count || block->marks == BT_BLOCK_INSNS;

@@ -49,7 +49,7 @@ static struct t {
     struct block b;
     u16 guest_off;
     int trap; /* of the fault that ended the block, -1 */
-    u64 trap_pc, inlined, stepped, faulted, misaligned;
+    u64 trap_pc, inlined, stepped, faulted, misaligned, tested;
     u8 guest[GUEST_BYTES];
     u32 guest_bytes;
 } T;
@@ -130,15 +130,27 @@ static const struct vcpu_mmu_ops ops = {
 /* ---- set-up ------------------------------------------------------------------------------------
  */
 
+enum {
+    STUB_STEP = 0,
+    STUB_LINK = 16,
+    STUB_LOOKUP = 32,
+    STUB_FILL = 48,
+    POLL = 64,
+    CODE_START = 128
+};
+
 static bool on_fault(struct fault_region *r, siginfo_t *info, ucontext_t *uc)
 {
     greg_t *g = uc->uc_mcontext.gregs;
-    u64 pc = (u64)g[REG_RIP] - r->start - T.block.code_off;
+    /* a test of an entry failed: as if the access had faulted */
+    bool tested = (u64)g[REG_RIP] == r->start + STUB_FILL;
+    u64 pc = (u64)g[tested ? REG_R11 : REG_RIP] - r->start - T.block.code_off;
     u32 k = T.block.marks - 1u;
     (void)info;
     if (pc >= T.block.code_bytes) return false;
     while (k && T.block.mark[k].host_off > pc) k--;
-    T.trap = (int)g[REG_TRAPNO];
+    T.trap = tested ? EXC_PF : (int)g[REG_TRAPNO];
+    T.tested += tested;
     T.trap_pc = pc;
     g[REG_R10] = T.block.mark[k].guest_off;
     g[REG_RIP] = (greg_t)(uintptr_t)bt_exit_step;
@@ -199,7 +211,6 @@ static void put_stub(u32 at, void (*target)(void))
     memcpy(T.code + at, jmp, 8);
     memcpy(T.code + at + 8, &target, 8);
 }
-enum { STUB_STEP = 0, STUB_LINK = 16, STUB_LOOKUP = 32, POLL = 64, CODE_START = 128 };
 
 /* Whether translated code has the vector registers: else it must not touch the host's. */
 static void set_vectors(bool loaded)
@@ -243,7 +254,10 @@ static void set_up(void)
     assert_int_equal(fault_register(&T.region, &e), 0);
     static struct plan_cache plans;
     T.bt = (struct bt){.v = T.v, .hints = &T.hints, .plans = &plans};
-    T.bt.stubs = (struct bt_stubs){STUB_STEP, STUB_LINK, STUB_LOOKUP, STUB_LOOKUP, STUB_STEP, POLL};
+    T.code[STUB_FILL] = 0x0F; /* ud2 */
+    T.code[STUB_FILL + 1] = 0x0B;
+    T.bt.stubs = (struct bt_stubs){STUB_STEP, STUB_LINK, STUB_LOOKUP,           STUB_LOOKUP,
+                                   STUB_STEP, POLL,      {STUB_FILL, STUB_FILL}};
     T.bt.has_avx = __builtin_cpu_supports("avx2");
     T.bt.has_avx512 = __builtin_cpu_supports("avx512bw");
     set_vectors(true);
@@ -723,6 +737,7 @@ static void random_blocks(u32 insns, u64 cases)
     for (u64 n = 0; n < cases; n++) {
         T.seed = T.rng;
         memset(T.hints.checked, below(2) ? 0xFF : 0, sizeof T.hints.checked);
+        memset(T.hints.tested, below(2) ? 0xFF : 0, sizeof T.hints.tested);
         set_vectors(below(4));
         random_block(insns);
         if (!T.b.count) continue;
@@ -733,8 +748,9 @@ static void random_blocks(u32 insns, u64 cases)
         fail_msg("%s", what);
     }
     print_message("to the end %" PRIu64 ", stepped %" PRIu64 ", faulted %" PRIu64
-                  ", misaligned %" PRIu64 "\n",
-                  T.inlined, T.stepped, T.faulted, T.misaligned);
+                  ", misaligned %" PRIu64 ", found by tests %" PRIu64 "\n",
+                  T.inlined, T.stepped, T.faulted, T.misaligned, T.tested);
+    assert_true(insns == 1 || T.tested > 100);
 }
 static void test_single_instructions(void **state)
 {
@@ -805,7 +821,7 @@ static void check_emission(u32 bytes)
             op[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
             continue;
         ZydisCalcAbsoluteAddress(&z, op, CODE_START + n, &to);
-        bool stub = to == STUB_STEP || to == STUB_LINK || to == STUB_LOOKUP;
+        bool stub = to == STUB_STEP || to == STUB_LINK || to == STUB_LOOKUP || to == STUB_FILL;
         if (stub || (to - CODE_START < bytes && starts[to - CODE_START])) continue;
         dump();
         fail_msg("jump at %x to %" PRIx64, n, to);
@@ -824,6 +840,7 @@ static void test_emission(void **state)
     for (u32 n = 0; n < 20000; n++) {
         T.seed = T.rng;
         for (u32 k = 0; k < sizeof T.hints.checked; k++) T.hints.checked[k] = (u8)rnd();
+        for (u32 k = 0; k < sizeof T.hints.tested; k++) T.hints.tested[k] = (u8)rnd();
         for (u32 k = 0; k < sizeof T.hints.stepped; k++)
             T.hints.stepped[k] = below(8) ? 0 : (u8)rnd();
         set_vectors(below(2));

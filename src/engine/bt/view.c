@@ -1,5 +1,6 @@
-/* view.c - the mappings of guest RAM for translated code. Each backing gets one reserved area:
- * | guard | writable | guard | read-only | guard |, both mappings 2 MiB aligned for huge pages. */
+/* view.c - the mappings of guest RAM for translated code. Each backing gets two reserved areas,
+ * | guard | writable | guard | and | guard | read-only | guard |, both mappings 2 MiB aligned for
+ * huge pages. */
 #include "engine/bt/view.h"
 
 #include <sys/mman.h>
@@ -13,23 +14,48 @@ static hva_t map_at(u8 *at, const struct mem *mem, const struct mem_backing *b, 
     return p;
 }
 
+/* A reserved area below BT_VIEW_DIVIDE if one of some places there is free, else anywhere. */
+static void *reserve(u64 bytes, bool low)
+{
+    enum { PLACES = 64 };
+    const u64 step = BT_VIEW_DIVIDE / (2 * PLACES);
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    for (u64 i = 1; low && i <= PLACES; i++) {
+        void *p = mmap((void *)(uintptr_t)(i * step), bytes, PROT_NONE, flags, -1, 0);
+        if (p == MAP_FAILED || (u64)(uintptr_t)p + bytes <= BT_VIEW_DIVIDE) return p;
+        munmap(p, bytes);
+    }
+    return mmap(NULL, bytes, PROT_NONE, flags, -1, 0);
+}
+
+static hva_t map_view(struct bt_area *w, u32 which, const struct mem *mem,
+                      const struct mem_backing *b)
+{
+    w->area[which] = reserve(w->area_bytes, which == 0);
+    if (w->area[which] == MAP_FAILED) {
+        w->area[which] = NULL;
+        return NULL;
+    }
+    const u64 start = align_up((u64)(uintptr_t)w->area[which], MIB(2)) + BT_VIEW_GUARD_BYTES;
+    return map_at((u8 *)(uintptr_t)start, mem, b, which ? PROT_READ : PROT_READ | PROT_WRITE);
+}
+
+static void unmap_backing(struct bt_area *w)
+{
+    for (u32 i = 0; i < ARRAY_LEN(w->area); i++)
+        if (w->area[i]) munmap(w->area[i], w->area_bytes);
+    *w = (struct bt_area){0};
+}
+
 /* A ROM's pages are traced, so no entry points into its writable mapping. */
 static bool map_backing(struct bt_area *w, const struct mem *mem, const struct mem_backing *b)
 {
-    const u64 step = align_up(b->bytes, MIB(2)) + BT_VIEW_GUARD_BYTES;
-    const u64 bytes = 2 * step + BT_VIEW_GUARD_BYTES + MIB(2);
-    void *area = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (area == MAP_FAILED) return false;
-    u8 *start = (u8 *)align_up((u64)(uintptr_t)area, MIB(2)) + BT_VIEW_GUARD_BYTES;
-    w->rw = map_at(start, mem, b, PROT_READ | PROT_WRITE);
-    w->ro = w->rw ? map_at(start + step, mem, b, PROT_READ) : NULL;
-    if (!w->ro) {
-        munmap(area, bytes);
-        return false;
-    }
-    w->area = area;
-    w->area_bytes = bytes;
-    return true;
+    w->area_bytes = align_up(b->bytes, MIB(2)) + 2 * BT_VIEW_GUARD_BYTES + MIB(2);
+    w->rw = map_view(w, 0, mem, b);
+    w->ro = w->rw ? map_view(w, 1, mem, b) : NULL;
+    if (w->ro) return true;
+    unmap_backing(w);
+    return false;
 }
 
 static int follow(struct bt_views *w, struct err *e)
@@ -40,7 +66,7 @@ static int follow(struct bt_views *w, struct err *e)
         const struct mem_slot *s = &mem->slot[i];
         const struct mem_backing *b = &mem->backing[s->backing];
         struct bt_area *a = &w->area[s->backing];
-        if (!a->area && !map_backing(a, mem, b))
+        if (!a->area[0] && !map_backing(a, mem, b))
             return err_set(e, E_NOMEM, "no address space for a second view of guest memory");
         const u64 off = s->fd_offset - b->fd_offset;
         w->view[w->count++] = (struct bt_view){.slot = s,
@@ -67,9 +93,7 @@ int bt_views_init(struct bt_views *w, const struct mem *mem, struct err *e)
 
 void bt_views_fini(struct bt_views *w)
 {
-    for (u32 i = 0; i < MEM_BACKINGS_MAX; i++) {
-        if (w->area[i].area) munmap(w->area[i].area, w->area[i].area_bytes);
-    }
+    for (u32 i = 0; i < MEM_BACKINGS_MAX; i++) unmap_backing(&w->area[i]);
     *w = (struct bt_views){0};
 }
 
@@ -77,4 +101,14 @@ const struct bt_view *bt_view_find(const struct bt_views *w, gpa_t gpa)
 {
     const struct mem_slot *s = mem_slot_find(w->mem, gpa);
     return s ? &w->view[s - w->mem->slot] : NULL;
+}
+
+bool bt_views_divided(const struct bt_views *w)
+{
+    for (u32 i = 0; i < w->count; i++) {
+        const struct bt_view *s = &w->view[i];
+        if ((u64)(uintptr_t)s->rw + s->slot->bytes > BT_VIEW_DIVIDE) return false;
+        if ((u64)(uintptr_t)s->ro < BT_VIEW_DIVIDE) return false;
+    }
+    return true;
 }

@@ -7,6 +7,8 @@
 #include "base/err.h"
 #include "mem/mem.h"
 
+/* Host addresses of writable mappings are below, those of read-only ones not below. */
+#define BT_VIEW_DIVIDE BIT(46)
 #define BT_VIEW_GUARD_BYTES MIB(2) /* before and after each mapping */
 /* One slot of guest memory, as it was at the last bt_views_update(). */
 struct bt_view {
@@ -16,8 +18,8 @@ struct bt_view {
 };
 struct bt_area { /* the mappings of one backing */
     hva_t rw, ro;
-    void *area; /* both with their guards; NULL: not mapped yet */
-    u64 area_bytes;
+    void *area[2];  /* each with its guards; NULL: not mapped yet */
+    u64 area_bytes; /* of each */
 };
 struct bt_views {
     const struct mem *mem;
@@ -33,6 +35,9 @@ int bt_views_init(struct bt_views *w, const struct mem *mem, struct err *e) MUST
  * tables made before are to be dropped. Cheap when nothing changed. Errors: E_NOMEM. */
 int bt_views_update(struct bt_views *w, struct err *e) MUST_USE;
 void bt_views_fini(struct bt_views *w);
+/** bt_views_divided - does every mapping keep to its side of BT_VIEW_DIVIDE? Usually, as far as the
+ * host lets us choose. */
+bool bt_views_divided(const struct bt_views *w);
 /** bt_view_find - the view holding @gpa, or NULL for a hole. */
 const struct bt_view *bt_view_find(const struct bt_views *w, gpa_t gpa);
 #endif

@@ -1,0 +1,79 @@
+/* fill.c - missing entries without host faults. A host fault costs about 2 us. So a site that found
+ * its entry missing several times gets a test of the entry (trans_mem.c: tr_lookup_read), and its
+ * block is translated anew, in place of the old one. When the test fails the code comes here on the
+ * host stack (fill.S), with vector state saved, and starts its instruction again. */
+#include "engine/bt/bt_state.h"
+#include "engine/common/block_run.h"
+
+s64 bt_fill_inside(struct vcpu *v, gva_t gva, u32 kind, u64 pc);
+
+/* ---- the test failed ---------------------------------------------------------------------------
+ */
+
+/* Does the code's test of the entry for @gva pass now? */
+static bool passes(const struct bt_state *s, gva_t gva, enum access kind)
+{
+    const u64 host = gva + bt_table_entry(s->v, gva);
+    return !(u8)(host >> (kind == ACC_WRITE && s->bt.write_bit ? 46 : 47));
+}
+
+/**
+ * bt_fill_inside - fill the entry of @gva for @kind; @pc is where the instruction starts again.
+ * Returns -1 to do that, or the instruction's offset in its page: leave it to the interpreter.
+ */
+s64 bt_fill_inside(struct vcpu *v, gva_t gva, u32 kind, u64 pc)
+{
+    struct bt_state *s = state_of(v);
+    struct walk w;
+    /* what fill.S calls to get back what it has saved; vector registers may have been loaded since
+     * translated code was entered */
+    v->eng.vec_load = v->eng.vec_save == (void *)bt_vec_keep ? (void *)bt_vec_keep : s->vec_load;
+    if (bt_table_fill(s->tables, v, gva, kind) == FILL_DONE && passes(s, gva, kind)) return -1;
+    const struct bt_slot *slot = code_at(&s->code, pc);
+    const u16 off = code_mark_of(&s->code, slot, pc)->guest_off;
+    if (mmu_walk(v, gva, kind, WALK_PEEK, &w) == 0) bt_slow_site(s, slot, off, pc);
+    return off;
+}
+
+/* ---- which sites -------------------------------------------------------------------------------
+ */
+
+bool bt_miss(struct bt_state *s, const struct bt_slot *slot, u16 off, u64 pc)
+{
+    struct slow_site *site = &s->miss[(pc ^ pc >> 10) % MISS_SITES];
+    if (site->pc != pc) *site = (struct slow_site){pc, 0};
+    if (++site->count < MISSES_MAX || slot->b.guest_end > PAGE_BYTES) return false;
+    struct bt_page *p = code_page(&s->code, slot->page_gpa, slot->variant, false);
+    site->pc = 0;
+    if (!p) return false;
+    const u8 bit = (u8)(1u << (off % 8));
+    if (!(p->hints.tested[off / 8] & bit)) {
+        p->hints.tested[off / 8] |= bit;
+        p->hints.tests++;
+    }
+    if (slot->tests == p->hints.tests) return false; /* it has all the tests there are */
+    s->renew = slot;
+    s->renew_rip = s->v->eng.code_base + slot->b.guest_off;
+    s->renew_ctx = s->v->tlb.ctx;
+    s->renew_flushes = s->code.flushes;
+    return true;
+}
+
+void bt_renew(struct bt_state *s)
+{
+    struct vcpu *v = s->v;
+    const struct bt_slot *old = s->renew;
+    const u64 rip = v->rip;
+    gpa_t gpa;
+    s->renew = NULL;
+    if (s->renew_flushes != s->code.flushes || old->dropped || s->renew_ctx != v->tlb.ctx ||
+        old->variant != bt_variant_of(s))
+        return;
+    v->rip = s->renew_rip;
+    const struct block *b = block_find(&s->decoded, v, &gpa);
+    if (b && gpa == old->page_gpa + old->b.guest_off) {
+        const struct bt_slot *by = bt_translate_at(s, b, gpa);
+        if (s->code.flushes == s->renew_flushes) code_replace(&s->code, old, by);
+    }
+    v->rip = rip;
+}
