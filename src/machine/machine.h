@@ -60,6 +60,7 @@ struct machine {
     struct irq_pin pic_intr;
     struct lapic_set lapics;
     struct pci_bus pci;
+    struct pc_disks *disks; /* owned */
     struct serial serial;
     struct input_sink input; /* the keyboard controller */
     struct boot_image *image;

@@ -16,6 +16,7 @@
 #include "dev/rtc.h"
 #include "dev/uart.h"
 #include "machine/machine.h"
+#include "machine/pc_disks.h"
 
 enum {
     ISA_IRQS = 16,
@@ -151,6 +152,7 @@ int pc_create(struct machine *m, struct err *e)
     static int (*const parts[])(struct machine *, struct err *) = {
         add_lapics, add_interrupt_controllers, add_timers, add_pci, add_input, add_ports};
     for (u32 i = 0; i < ARRAY_LEN(parts) && rc == 0; i++) rc = parts[i](m, e);
+    if (rc == 0) rc = pc_disks_create(m, e);
     describe(m);
     return rc;
 }
@@ -159,5 +161,6 @@ void pc_destroy(struct machine *m)
 {
     if (!m->bus.port) return; /* never initialised */
     dev_set_fini(&m->devs);
+    pc_disks_destroy(m);
     bus_fini(&m->bus);
 }

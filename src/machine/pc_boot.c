@@ -3,6 +3,7 @@
 #include "cpu/msr.h"
 #include "cpu/x86.h"
 #include "machine/machine.h"
+#include "machine/pc_disks.h"
 
 static struct seg seg_of(const struct boot_seg *b)
 {
@@ -53,5 +54,5 @@ int pc_boot(struct machine *m, struct err *e)
         v->run_state = i ? VCPU_WAIT_SIPI : VCPU_RUNNING;
     }
     apply_entry(&m->cpu[0]->v, &entry);
-    return 0;
+    return pc_disks_firmware(m, e);
 }

@@ -4,6 +4,7 @@
 
 #include "dev/acpi_pm.h"
 #include "machine/machine.h"
+#include "machine/pc_disks.h"
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
@@ -161,11 +162,13 @@ int ring3_run(struct ring3_vm *vm, struct ring3_result *result)
     clk_start(&m->clk);
     machine_deadline_moved(m);
     if (m->serial.stream) stream_start(m->serial.stream);
-    int rc = cpus_start(m, &e);
+    int rc = pc_disks_start(m, &e);
+    if (rc == 0) rc = cpus_start(m, &e);
     if (rc < 0) machine_end(m, RING3_FAILED, 0, "%s", e.text);
     else cpus_resume(m);
     loop_run(m->loop);
     cpus_join(m);
+    pc_disks_stop(m);
     clk_stop(&m->clk);
     *result = m->result;
     return rc;
