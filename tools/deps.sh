@@ -5,8 +5,8 @@
 set -u
 
 declare -A packages=(
-    [build]='gcc libc6-dev make pkg-config libzydis-dev libuv1-dev libcmocka-dev libseccomp-dev libjansson-dev'
-    [guest]='busybox-static cpio zstd xz-utils dpkg'
+    [build]='gcc libc6-dev make pkg-config libzydis-dev libuv1-dev libcmocka-dev libseccomp-dev libjansson-dev libpng-dev libvncserver-dev'
+    [guest]='busybox-static cpio zstd xz-utils dpkg seabios ovmf'
     [lint]='clang clang-format-14 shellcheck'
     [bench]='qemu-system-x86 bochs'
 )
