@@ -256,7 +256,7 @@ int control_claim(struct control **out, const struct control_cfg *cfg, struct er
     snprintf(c->name, sizeof c->name, "%s", cfg->name);
     int rc = cfg->where ? claim_path(c, cfg->where, e) : claim_name(c, cfg, e);
     if (rc < 0) {
-        err_wrap(e, "control socket");
+        if (cfg->where || rc != E_BUSY) err_wrap(e, "control socket");
         free(c);
         return rc;
     }
