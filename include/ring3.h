@@ -39,6 +39,7 @@ struct ring3_config {
     const char *display;   /* "none", "vnc=ADDR", "text", "png:FILE"; NULL: none            */
     const char *serial;    /* "stdio", "file:PATH", "unix:PATH", "none"                     */
     const char *serial2;   /* the same for COM2; NULL: there is no second port              */
+    const char *debugcon;  /* what firmware writes to port 0x402: as serial; NULL: nowhere  */
     const char *parallel;  /* "file:PATH", "spool:DIR"; NULL: there is no parallel port     */
     const char *control;   /* path of the control socket, "none"; NULL: by the name         */
     const char *protocol;  /* boot protocol: "auto", "linux32", "linux64", "pvh", "multiboot" */

@@ -38,7 +38,10 @@ printf '\x7fELF\x02\x01\x01' >shortelf
 echo 'just text' >text
 mkdir folder
 mkfifo pipe
-refuses 'no kernel' 'no kernel: --kernel' --memory 64M
+refuses 'initrd without kernel' "'empty': there is no kernel" --initrd empty
+refuses 'missing firmware' "firmware 'nosuch'.*No such file" --firmware nosuch
+refuses 'empty firmware' "firmware 'empty'.*empty" --firmware empty
+refuses 'firmware of a wrong size' "firmware 'text': 10 bytes: not a firmware image" --firmware text
 refuses 'missing kernel' "'nosuch'.*No such file" --kernel nosuch
 refuses 'empty kernel' "'empty'.*empty" --kernel empty
 refuses 'directory as kernel' "'folder'.*directory" --kernel folder

@@ -5,15 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "boot/acpi_internal.h"
-#include "boot/layout.h"
 
-enum { AREA_BYTES = ACPI_END - ACPI_START, TABLE_ALIGN = 64 };
-enum { HEADER_BYTES = 36, RSDP_BYTES = 36, RSDP_V1_BYTES = 20, FADT_BYTES = 276, FACS_BYTES = 64 };
+enum { HEADER_BYTES = 36, FADT_BYTES = 276, FACS_BYTES = 64 };
+enum { FADT_FACS = 36, FADT_DSDT = 40, FADT_X_DSDT = 140 };
 enum { /* table header, ACPI 6.5 §5.2.6 */
        HDR_LENGTH = 4,
        HDR_REVISION = 8,
-       HDR_CHECKSUM = 9,
        HDR_OEM_ID = 10,
        HDR_OEM_TABLE_ID = 16,
        HDR_OEM_REVISION = 24,
@@ -34,13 +33,6 @@ enum { /* FADT flags and IA-PC boot architecture flags, §5.2.9 */
 enum { MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MADT_LAPIC_NMI = 4 };
 enum { MADT_PCAT_COMPAT = 1, INTI_HIGH_LEVEL = 0xd, IOAPIC_PINS = 24, PIT_PIN = 2 };
 
-/* The area being filled: tables at `base` of guest memory. */
-struct area {
-    u8 *buf;
-    u32 bytes; /* used */
-    bool full;
-};
-
 static void set16(u8 *p, u16 v) { memcpy(p, &v, 2); } /* x86 host: little-endian */
 static void set32(u8 *p, u32 v) { memcpy(p, &v, 4); }
 static void set64(u8 *p, u64 v) { memcpy(p, &v, 8); }
@@ -53,10 +45,10 @@ static u8 checksum(const u8 *p, u32 bytes)
 }
 
 /* Next aligned place with room for @bytes; a place outside is never written to (full is set). */
-static u8 *reserve(struct area *ar, u32 bytes)
+static u8 *reserve(struct acpi_area *ar, u32 bytes)
 {
-    u32 start = (u32)align_up(ar->bytes, TABLE_ALIGN);
-    if (ar->full || start > AREA_BYTES || bytes > AREA_BYTES - start) {
+    u32 start = (u32)align_up(ar->bytes, ACPI_TABLE_ALIGN);
+    if (ar->full || start > ACPI_AREA_BYTES || bytes > ACPI_AREA_BYTES - start) {
         ar->full = true;
         return NULL;
     }
@@ -64,12 +56,16 @@ static u8 *reserve(struct area *ar, u32 bytes)
     return ar->buf + start;
 }
 
-static u32 gpa_of(const struct area *ar, const u8 *table)
+/* A pointer to @table of @bytes (4 or 8) at @at, which lies in the area. */
+static void point(struct acpi_area *ar, u8 *at, const u8 *table, u8 bytes)
 {
-    return (u32)(ACPI_START + (table - ar->buf));
+    ASSERT(ar->pointers < ACPI_POINTERS_MAX, "ACPI: %u pointers", ar->pointers);
+    set32(at, (u32)(ar->base + (gpa_t)(table - ar->buf)));
+    ar->pointer[ar->pointers].at = (u32)(at - ar->buf);
+    ar->pointer[ar->pointers++].bytes = bytes;
 }
 
-static void seal(u8 *table, const char *signature, u8 revision, u32 bytes)
+static void seal(struct acpi_area *ar, u8 *table, const char *signature, u8 revision, u32 bytes)
 {
     memcpy(table, signature, 4);
     set32(table + HDR_LENGTH, bytes);
@@ -79,29 +75,32 @@ static void seal(u8 *table, const char *signature, u8 revision, u32 bytes)
     set32(table + HDR_OEM_REVISION, 1);
     memcpy(table + HDR_CREATOR_ID, "RNG3", 4);
     set32(table + HDR_CREATOR_REVISION, 1);
-    table[HDR_CHECKSUM] = 0;
-    table[HDR_CHECKSUM] = checksum(table, bytes);
+    table[ACPI_HDR_CHECKSUM] = 0;
+    table[ACPI_HDR_CHECKSUM] = checksum(table, bytes);
+    ASSERT(ar->tables < ACPI_TABLES_MAX, "ACPI: %u tables", ar->tables);
+    ar->table[ar->tables].at = (u32)(table - ar->buf);
+    ar->table[ar->tables++].bytes = bytes;
 }
 
-static u8 *build_dsdt(struct area *ar, const struct acpi_config *cfg)
+static u8 *build_dsdt(struct acpi_area *ar, const struct acpi_config *cfg)
 {
     struct aml aml;
-    u32 start = (u32)align_up(ar->bytes, TABLE_ALIGN);
+    u32 start = (u32)align_up(ar->bytes, ACPI_TABLE_ALIGN);
     u8 *t = reserve(ar, HEADER_BYTES);
     if (!t) return NULL;
-    aml_init(&aml, t + HEADER_BYTES, AREA_BYTES - start - HEADER_BYTES);
+    aml_init(&aml, t + HEADER_BYTES, ACPI_AREA_BYTES - start - HEADER_BYTES);
     dsdt_write(&aml, cfg);
     if (aml.failed) {
         ar->full = true;
         return NULL;
     }
     ar->bytes += (u32)aml.bytes;
-    seal(t, "DSDT", 2, HEADER_BYTES + (u32)aml.bytes);
+    seal(ar, t, "DSDT", 2, HEADER_BYTES + (u32)aml.bytes);
     return t;
 }
 
 /* §5.2.10: not a standard header, no checksum. */
-static u8 *build_facs(struct area *ar)
+static u8 *build_facs(struct acpi_area *ar)
 {
     u8 *t = reserve(ar, FACS_BYTES);
     if (!t) return NULL;
@@ -147,12 +146,13 @@ static void fadt_fixed(u8 *t, const struct acpi_config *cfg)
 }
 
 /* §5.2.9, revision 6.3 */
-static u8 *build_fadt(struct area *ar, const struct acpi_config *cfg, u32 facs_gpa, u32 dsdt_gpa)
+static u8 *build_fadt(struct acpi_area *ar, const struct acpi_config *cfg, const u8 *facs,
+                      const u8 *dsdt)
 {
     u8 *t = reserve(ar, FADT_BYTES);
     if (!t) return NULL;
-    set32(t + 36, facs_gpa);
-    set32(t + 40, dsdt_gpa);
+    point(ar, t + FADT_FACS, facs, 4);
+    point(ar, t + FADT_DSDT, dsdt, 4);
     set16(t + 46, cfg->sci_irq);
     set32(t + 48, cfg->smi_cmd);
     t[52] = cfg->acpi_enable;
@@ -165,9 +165,9 @@ static u8 *build_fadt(struct area *ar, const struct acpi_config *cfg, u32 facs_g
     set32(t + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLEEP_BUTTON | FADT_NO_FIX_RTC |
                        FADT_TMR_VAL_EXT | FADT_RESET_REG_SUP);
     t[131] = 3; /* minor version */
-    set64(t + 140, dsdt_gpa);
+    point(ar, t + FADT_X_DSDT, dsdt, 8);
     fadt_fixed(t, cfg);
-    seal(t, "FACP", 6, FADT_BYTES);
+    seal(ar, t, "FACP", 6, FADT_BYTES);
     return t;
 }
 
@@ -194,7 +194,7 @@ static u8 *overrides(u8 *p, const struct acpi_config *cfg)
 }
 
 /* §5.2.12, revision 4 */
-static u8 *build_madt(struct area *ar, const struct acpi_config *cfg)
+static u8 *build_madt(struct acpi_area *ar, const struct acpi_config *cfg)
 {
     enum { FIXED = HEADER_BYTES + 8, OVERRIDES_MAX = 6 };
     u8 *t = reserve(ar, FIXED + 8 * cfg->cpus + 12 + 10 * OVERRIDES_MAX + 6);
@@ -219,46 +219,48 @@ static u8 *build_madt(struct area *ar, const struct acpi_config *cfg)
     p[5] = 1;    /* LINT1 */
     p += 6;
     ar->bytes -= (u32)(ar->buf + ar->bytes - p);
-    seal(t, "APIC", 4, (u32)(p - t));
+    seal(ar, t, "APIC", 4, (u32)(p - t));
     return t;
 }
 
 /* RSDT (4-byte entries) or XSDT (8-byte entries), §5.2.7-5.2.8. */
-static u8 *build_sdt(struct area *ar, u32 entry_bytes, const u32 *gpas, u32 count)
+static u8 *build_sdt(struct acpi_area *ar, u8 entry_bytes, u8 *const *tables, u32 count)
 {
     u32 bytes = HEADER_BYTES + entry_bytes * count;
     u8 *t = reserve(ar, bytes);
     if (!t) return NULL;
-    for (u32 i = 0; i < count; i++) set32(t + HEADER_BYTES + i * entry_bytes, gpas[i]);
-    seal(t, entry_bytes == 4 ? "RSDT" : "XSDT", 1, bytes);
+    for (u32 i = 0; i < count; i++)
+        point(ar, t + HEADER_BYTES + i * entry_bytes, tables[i], entry_bytes);
+    seal(ar, t, entry_bytes == 4 ? "RSDT" : "XSDT", 1, bytes);
     return t;
 }
 
 /* §5.2.5.3 */
-static void build_rsdp(u8 *t, u32 rsdt_gpa, u32 xsdt_gpa)
+static void build_rsdp(u8 *t, const struct acpi_area *ar)
 {
     memcpy(t, "RSD PTR ", 8);
     memcpy(t + 9, "RING3 ", 6);
     t[15] = 2; /* revision */
-    set32(t + 16, rsdt_gpa);
-    t[8] = checksum(t, RSDP_V1_BYTES);
-    set32(t + 20, RSDP_BYTES);
-    set64(t + 24, xsdt_gpa);
-    t[32] = checksum(t, RSDP_BYTES);
+    set32(t + ACPI_RSDP_RSDT, (u32)ar->base + ar->rsdt);
+    t[ACPI_RSDP_CHECKSUM] = checksum(t, ACPI_RSDP_V1_BYTES);
+    set32(t + 20, ACPI_RSDP_BYTES);
+    set64(t + ACPI_RSDP_XSDT, ar->base + ar->xsdt);
+    t[ACPI_RSDP_CHECKSUM2] = checksum(t, ACPI_RSDP_BYTES);
 }
 
-static void build_all(struct area *ar, const struct acpi_config *cfg)
+static void build_all(struct acpi_area *ar, const struct acpi_config *cfg)
 {
-    u8 *rsdp = reserve(ar, RSDP_BYTES);
     u8 *facs = build_facs(ar), *dsdt = build_dsdt(ar, cfg);
     u8 *madt = build_madt(ar, cfg);
     if (ar->full) return;
-    u8 *fadt = build_fadt(ar, cfg, gpa_of(ar, facs), gpa_of(ar, dsdt));
+    u8 *fadt = build_fadt(ar, cfg, facs, dsdt);
     if (!fadt) return;
-    u32 gpas[] = {gpa_of(ar, fadt), gpa_of(ar, madt)};
-    u8 *rsdt = build_sdt(ar, 4, gpas, ARRAY_LEN(gpas));
-    u8 *xsdt = build_sdt(ar, 8, gpas, ARRAY_LEN(gpas));
-    if (!ar->full) build_rsdp(rsdp, gpa_of(ar, rsdt), gpa_of(ar, xsdt));
+    u8 *const tables[] = {fadt, madt};
+    u8 *rsdt = build_sdt(ar, 4, tables, ARRAY_LEN(tables));
+    u8 *xsdt = build_sdt(ar, 8, tables, ARRAY_LEN(tables));
+    if (ar->full) return;
+    ar->rsdt = (u32)(rsdt - ar->buf);
+    ar->xsdt = (u32)(xsdt - ar->buf);
 }
 
 static int check(const struct acpi_config *cfg, struct err *e)
@@ -277,19 +279,32 @@ static int check(const struct acpi_config *cfg, struct err *e)
     return 0;
 }
 
-int acpi_build(struct mem *mem, const struct acpi_config *cfg, gpa_t *rsdp_gpa, struct err *e)
+int acpi_area_build(struct acpi_area *ar, const struct acpi_config *cfg, u8 rsdp[ACPI_RSDP_BYTES],
+                    struct err *e)
 {
     int rc = check(cfg, e);
     if (rc < 0) return rc;
-    struct area ar = {.buf = calloc(1, AREA_BYTES)};
+    build_all(ar, cfg);
+    if (ar->full)
+        return err_set(e, E_RANGE, "ACPI tables need more than %d bytes", ACPI_AREA_BYTES);
+    memset(rsdp, 0, ACPI_RSDP_BYTES);
+    build_rsdp(rsdp, ar);
+    return 0;
+}
+
+/* The RSDP comes first, so it is where the operating system looks for it. */
+int acpi_build(struct mem *mem, const struct acpi_config *cfg, gpa_t *rsdp_gpa, struct err *e)
+{
+    struct acpi_area ar = {
+        .buf = calloc(1, ACPI_AREA_BYTES), .base = ACPI_START, .bytes = ACPI_RSDP_BYTES};
+    u8 rsdp[ACPI_RSDP_BYTES];
     if (!ar.buf) return err_set(e, E_NOMEM, "ACPI tables");
-    build_all(&ar, cfg);
-    if (ar.full) {
-        rc = err_set(e, E_RANGE, "ACPI tables need more than %d bytes", AREA_BYTES);
-    } else if (mem_load(mem, ACPI_START, ar.buf, AREA_BYTES) < 0) {
-        rc = err_set(e, E_RANGE, "no memory at %#x for the ACPI tables", ACPI_START);
-    } else {
-        *rsdp_gpa = ACPI_START;
+    int rc = acpi_area_build(&ar, cfg, rsdp, e);
+    if (rc == 0) {
+        memcpy(ar.buf, rsdp, sizeof rsdp);
+        if (mem_load(mem, ACPI_START, ar.buf, ACPI_AREA_BYTES) < 0)
+            rc = err_set(e, E_RANGE, "no memory at %#x for the ACPI tables", ACPI_START);
+        else *rsdp_gpa = ACPI_START;
     }
     free(ar.buf);
     return rc;

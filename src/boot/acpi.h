@@ -29,6 +29,7 @@ struct acpi_config {
     u8 century_index;             /* CMOS index of the century, 0 for none               */
     u16 smi_cmd;                  /* 0: the machine is always in ACPI mode               */
     u8 acpi_enable, acpi_disable; /* values for smi_cmd                      */
+    u64 pci32_base;               /* 32-bit PCI window from here to PCI_MMIO_END         */
     u64 pci64_base;               /* 64-bit PCI window; 0 bytes for none     */
     u64 pci64_bytes;
 };
@@ -41,4 +42,19 @@ struct acpi_config {
  */
 int acpi_build(struct mem *mem, const struct acpi_config *cfg, gpa_t *rsdp_gpa,
                struct err *e) MUST_USE;
+
+/* The same tables for firmware to place: three files, and the loader script that says how
+ * (QEMU hw/acpi/bios-linker-loader: 128-byte commands). Owned by whoever has the
+ * struct: acpi_files_fini. */
+#define ACPI_FILE_TABLES "etc/acpi/tables"
+#define ACPI_FILE_RSDP "etc/acpi/rsdp"
+#define ACPI_FILE_LOADER "etc/table-loader"
+struct acpi_files {
+    u8 *tables, *rsdp, *loader;
+    u32 tables_bytes, rsdp_bytes, loader_bytes;
+};
+/** acpi_files_build - make them; when @f has been built already the bytes are made anew in place,
+ * and only numbers of the fixed hardware may be different in @cfg. Errors: as acpi_build. */
+int acpi_files_build(struct acpi_files *f, const struct acpi_config *cfg, struct err *e) MUST_USE;
+void acpi_files_fini(struct acpi_files *f);
 #endif

@@ -16,6 +16,7 @@ static const struct acpi_config small = {
     .cpus = 1,
     .uart_mask = 1,
     .pirq_irq = {10, 10, 11, 11},
+    .pci32_base = PCI_HOLE_START,
     .pm1_evt = 0x600,
     .pm1_cnt = 0x604,
     .pm_tmr = 0x608,

@@ -119,7 +119,7 @@ static void host_bridge(struct aml *a, const struct acpi_config *cfg)
     aml_res_window_io(a, 0, 0xcf7);
     aml_res_window_io(a, 0xd00, 0xffff);
     aml_res_window_mem32(a, VGA_START, VGA_END - 1);
-    aml_res_window_mem32(a, (u32)PCI_HOLE_START, (u32)(PCI_MMIO_END - 1));
+    aml_res_window_mem32(a, (u32)cfg->pci32_base, (u32)(PCI_MMIO_END - 1));
     if (cfg->pci64_bytes) {
         aml_res_window_mem64(a, cfg->pci64_base, cfg->pci64_base + cfg->pci64_bytes - 1);
     }

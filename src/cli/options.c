@@ -203,9 +203,7 @@ int options_parse(struct run_options *o, int argc, char **argv, struct err *e)
         if (used < 0) return used;
         i += used;
     }
-    if (o->help || o->list || o->cfg.kernel) return 0;
-    return err_set(e, E_INVAL,
-                   "no kernel: --kernel FILE is needed ('ring3 run --help' lists all options)");
+    return 0;
 }
 
 /* ---- describing -------------------------------------------------------------------------------

@@ -84,7 +84,6 @@ static void test_mistakes(void **state)
     static const struct {
         const char *line, *fault;
     } bad[] = {
-        {"", "no kernel"},
         {"--kernel", "needs an argument"},
         {"--kernel k --bogus-thing", "unknown option ('ring3"},
         {"--kernel k --cmdlin x", "did you mean --cmdline"},

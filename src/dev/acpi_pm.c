@@ -21,12 +21,24 @@ enum { PM1_EVENTS = PM1_TMR | PM1_GBL | PM1_PWRBTN | PM1_SLPBTN | PM1_RTC };
 enum { PM1_STS_BITS = PM1_EVENTS | PM1_BM | PM1_WAK };
 enum { CNT_SCI_EN = 1 << 0, CNT_BM_RLD = 1 << 1, CNT_SLP_TYP = 7 << 10, CNT_SLP_EN = 1 << 13 };
 enum { SMI_CMD = 0, SMI_STATUS = 1 };
+enum { /* configuration registers, PIIX4 data sheet 7.1 */
+       PM_DEVFN = 1 << 3 | 3,
+       PMBA = 0x40,
+       DEVACTB = 0x58,
+       PMREGMISC = 0x80,
+       SMBBA = 0x90,
+       PMBA_BITS = 0xFFC0,
+       PMIOSE = 1 << 0,
+       DEVACTB_APMC_EN = 1 << 1, /* bit 25, in byte 3 */
+};
+enum { MOVABLE_REGIONS = 4 };
 
 struct acpi_pm {
     struct dev dev;
     struct timer overflow; /* next change of bit 31; derived */
     struct irq_line sci;
-    bool reset_sci_en;
+    struct pci_fn pci;
+    bool reset_sci_en, has_fn, firmware;
     u16 sts, en, cnt;
     u16 gpe_sts, gpe_en;
     u32 half; /* value of ticks >> 31 last accounted */
@@ -166,6 +178,77 @@ void acpi_pm_gpe(struct dev *d, u32 bit)
     update(self(d));
 }
 
+/* ---- function 1.3 ------------------------------------------------------------------------------
+ */
+
+u16 acpi_pm_base(struct dev *d)
+{
+    const struct acpi_pm *p = self(d);
+    if (!p->has_fn || !(p->pci.cfg[PMREGMISC] & PMIOSE)) return ACPI_PM_BASE;
+    u16 base = (u16)(pci_get(&p->pci, PMBA, 2) & PMBA_BITS);
+    return base ? base : ACPI_PM_BASE;
+}
+
+static const u16 region_off[MOVABLE_REGIONS] = {ACPI_PM1_EVT, ACPI_PM1_CNT, ACPI_PM_TMR, ACPI_GPE0};
+
+/* Ports where something else is do not answer. */
+static void ports_update(struct acpi_pm *p)
+{
+    struct dev *d = &p->dev;
+    bool on = !p->has_fn || p->pci.cfg[PMREGMISC] & PMIOSE;
+    for (u32 i = 0; i < MOVABLE_REGIONS; i++) {
+        bus_unmap(d->set->bus, &d->region[i]);
+        if (on && dev_attach(d, i, (u64)acpi_pm_base(d) + region_off[i], NULL) < 0)
+            d->set->bus->stats.bar_conflicts++;
+    }
+}
+
+static void on_cfg_write(struct pci_fn *f, u32 off, u32 bytes)
+{
+    bool moved = off < PMBA + 4 && off + bytes > PMBA;
+    if (moved || (off <= PMREGMISC && off + bytes > PMREGMISC))
+        ports_update(container_of(f, struct acpi_pm, pci));
+}
+
+static int fn_init(struct acpi_pm *p, struct pci_bus *pci, struct err *e)
+{
+    static const struct pci_fn_cfg ids = {.vendor = 0x8086,
+                                          .device = 0x7113,
+                                          .subsys_vendor = 0x1AF4,
+                                          .subsys = 0x1100,
+                                          .class_code = 0x068000,
+                                          .revision = 3,
+                                          .int_pin = 1};
+    struct pci_fn *f = &p->pci;
+    if (pci_fn_init(f, &p->dev, pci, PM_DEVFN, e) < 0) return E_BUSY;
+    pci_fn_set_ids(f, &ids);
+    f->cfg_write = on_cfg_write;
+    f->cfg[PMBA] = f->cfg[SMBBA] = 1; /* an I/O address */
+    f->wmask[PMBA] = PMBA_BITS & 0xFF;
+    f->wmask[PMBA + 1] = f->wmask[SMBBA + 1] = 0xFF;
+    f->wmask[SMBBA] = 0xF0;
+    for (u32 i = 0; i < 4; i++) f->wmask[DEVACTB + i] = 0xFF;
+    f->wmask[PMREGMISC] = PMIOSE;
+    p->has_fn = true;
+    return 0;
+}
+
+static void fn_reset(struct acpi_pm *p)
+{
+    u8 *c = p->pci.cfg;
+    pci_fn_reset(&p->pci);
+    const u16 base = p->firmware ? 0 : ACPI_PM_BASE;
+    c[PMBA] = (u8)(base | 1);
+    c[PMBA + 1] = base >> 8;
+    c[PMREGMISC] = p->firmware ? 0 : PMIOSE;
+    for (u32 i = 0; i < 4; i++) c[DEVACTB + i] = 0;
+    /* SMIs at writes to B2h look as if they were set up already: there is no SMM to set up, and
+     * firmware would wait for its handler */
+    c[DEVACTB + 3] = DEVACTB_APMC_EN;
+    c[SMBBA] = 1;
+    c[SMBBA + 1] = 0;
+}
+
 /* ---- class ----------------------------------------------------------------------------------- */
 
 static int acpi_pm_init(struct dev *d, const void *cfg, struct err *e)
@@ -173,6 +256,8 @@ static int acpi_pm_init(struct dev *d, const void *cfg, struct err *e)
     const struct acpi_pm_cfg *c = cfg;
     struct acpi_pm *p = self(d);
     if (!c->clk) return err_set(e, E_INVAL, "needs a clock");
+    if (c->pci && fn_init(p, c->pci, e) < 0) return E_BUSY;
+    p->firmware = c->firmware;
     timer_init(&p->overflow, c->clk, overflow_fire);
     irq_line_init(&p->sci, c->sci);
     p->reset_sci_en = c->sci_en;
@@ -182,6 +267,7 @@ static int acpi_pm_init(struct dev *d, const void *cfg, struct err *e)
 static void acpi_pm_fini(struct dev *d)
 {
     irq_set(&self(d)->sci, false);
+    if (self(d)->has_fn) pci_fn_fini(&self(d)->pci);
     timer_fini(&self(d)->overflow);
 }
 
@@ -192,6 +278,8 @@ static void acpi_pm_reset(struct dev *d)
     p->cnt = p->reset_sci_en ? CNT_SCI_EN : 0;
     p->half = (u32)(ticks(p) >> 31);
     p->smi_status = 0;
+    if (p->has_fn) fn_reset(p);
+    ports_update(p);
     update(p);
     arm(p);
 }
@@ -201,28 +289,35 @@ static void acpi_pm_post_load(struct dev *d)
     struct acpi_pm *p = self(d);
     p->sts &= PM1_STS_BITS;
     p->en &= PM1_EVENTS;
+    if (p->has_fn) pci_fn_post_load(&p->pci);
+    ports_update(p);
     update(p);
     arm(p);
 }
 
 static const struct ser_field acpi_pm_fields[] = {
-    SER(struct acpi_pm, sts, 1),        SER(struct acpi_pm, en, 1),
-    SER(struct acpi_pm, cnt, 1),        SER(struct acpi_pm, gpe_sts, 1),
-    SER(struct acpi_pm, gpe_en, 1),     SER(struct acpi_pm, half, 1),
-    SER(struct acpi_pm, smi_status, 1), SER_END,
+    SER(struct acpi_pm, sts, 1),
+    SER(struct acpi_pm, en, 1),
+    SER(struct acpi_pm, cnt, 1),
+    SER(struct acpi_pm, gpe_sts, 1),
+    SER(struct acpi_pm, gpe_en, 1),
+    SER(struct acpi_pm, half, 1),
+    SER(struct acpi_pm, smi_status, 1),
+    SER_ARRAY(struct acpi_pm, pci.cfg, 2),
+    SER_END,
 };
 static const struct dev_region acpi_pm_regions[] = {
-    {"pm1-evt", BUS_PORT, true, ACPI_PM_BASE + ACPI_PM1_EVT, 4, 2, 2, evt_read, evt_write},
-    {"pm1-cnt", BUS_PORT, true, ACPI_PM_BASE + ACPI_PM1_CNT, 2, 2, 2, cnt_read, cnt_write},
-    {"pm-tmr", BUS_PORT, true, ACPI_PM_BASE + ACPI_PM_TMR, 4, 4, 4, tmr_read, tmr_write},
-    {"gpe0", BUS_PORT, true, ACPI_PM_BASE + ACPI_GPE0, 4, 1, 1, gpe_read, gpe_write},
+    {"pm1-evt", BUS_PORT, false, 0, 4, 2, 2, evt_read, evt_write},
+    {"pm1-cnt", BUS_PORT, false, 0, 2, 2, 2, cnt_read, cnt_write},
+    {"pm-tmr", BUS_PORT, false, 0, 4, 4, 4, tmr_read, tmr_write},
+    {"gpe0", BUS_PORT, false, 0, 4, 1, 1, gpe_read, gpe_write},
     {"smi", BUS_PORT, true, ACPI_SMI_CMD, 2, 1, 1, smi_read, smi_write},
     {0},
 };
 
 const struct dev_class acpi_pm_class = {
     .name = "acpi_pm",
-    .version = 1,
+    .version = 2,
     .inst_bytes = sizeof(struct acpi_pm),
     .regions = acpi_pm_regions,
     .fields = acpi_pm_fields,

@@ -1,4 +1,5 @@
-/* dev/debug_ports.c - two ports for test guests: 0xF4 ends the machine with a status, 0xE9 prints.
+/* dev/debug_ports.c - two ports for test guests: 0xF4 ends the machine with a status, 0xE9 (or
+ * 0x402, firmware's) prints.
  * Spec: the conventions of QEMU's isa-debug-exit and Bochs' port E9 hack.  Threads: under the bus
  * lock. */
 #include "dev/misc.h"
@@ -39,9 +40,8 @@ static void con_write(struct dev *d, u64 off, u64 val, u32 bytes)
 static int con_init(struct dev *d, const void *cfg, struct err *e)
 {
     const struct debug_con_cfg *c = cfg;
-    (void)e;
     container_of(d, struct debug_con, dev)->chardev = c->chardev;
-    return 0;
+    return dev_attach(d, 0, c->port ? c->port : CON_PORT, e);
 }
 
 static const struct dev_region exit_regions[] = {
@@ -49,7 +49,7 @@ static const struct dev_region exit_regions[] = {
     {0},
 };
 static const struct dev_region con_regions[] = {
-    {"debug-con", BUS_PORT, true, CON_PORT, 1, 1, 1, con_read, con_write},
+    {"debug-con", BUS_PORT, false, 0, 1, 1, 1, con_read, con_write},
     {0},
 };
 

@@ -77,7 +77,7 @@ static void test_debug(void **state)
     struct chardev chr = {.back = &back};
     (void)state;
     rig_create(&r, &debug_exit_class, NULL);
-    struct dev *con = rig_create(&r, &debug_con_class, &(struct debug_con_cfg){&chr});
+    struct dev *con = rig_create(&r, &debug_con_class, &(struct debug_con_cfg){.chardev = &chr});
     chars = 0;
     out8(&r, 0xE9, 'o');
     out8(&r, 0xE9, 'k');

@@ -25,7 +25,7 @@ static const char **strings_of(struct ring3_config *c, u32 i)
     const char **field[] = {&c->name,     &c->kernel,   &c->initrd,   &c->cmdline,
                             &c->engine,   &c->cpu,      &c->serial,   &c->serial2,
                             &c->parallel, &c->protocol, &c->firmware, &c->vars,
-                            &c->boot,     &c->cdrom,    &c->display,  &c->control};
+                            &c->boot,     &c->cdrom,    &c->display,  &c->control,  &c->debugcon};
     if (i < ARRAY_LEN(field)) return field[i];
     i -= ARRAY_LEN(field);
     return i < RING3_DRIVES_MAX ? &c->drive[i] : NULL;
@@ -33,7 +33,8 @@ static const char **strings_of(struct ring3_config *c, u32 i)
 
 static int check(const struct ring3_config *c, struct err *e)
 {
-    if (!c->kernel) return err_set(e, E_INVAL, "no kernel given");
+    if (c->initrd && !c->kernel)
+        return err_set(e, E_INVAL, "initrd '%s': there is no kernel to take it", c->initrd);
     if (!c->name || !*c->name) return err_set(e, E_INVAL, "the machine's name is empty");
     if (c->drives > RING3_DRIVES_MAX)
         return err_set(e, E_INVAL, "%u drives: at most %d", c->drives, RING3_DRIVES_MAX);

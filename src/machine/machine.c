@@ -4,6 +4,7 @@
 
 #include "boot/e820.h"
 #include "machine/machine.h"
+#include "machine/pc_firmware.h"
 
 /* What RDTSC counts wherever the engine can: a round figure every clock source divides well. */
 enum { TSC_KHZ = 2000000 };
@@ -16,11 +17,13 @@ static int create_parts(struct machine *m, struct err *e)
     rc = cpu_model_init(&m->model, m->cfg.cpu, &model, e);
     if (rc == 0 && m->engine->fit) rc = m->engine->fit(&m->model, e);
     if (rc < 0) return rc;
-    rc = boot_image_open(&m->image, m->cfg.kernel, m->cfg.initrd, e);
+    if (m->cfg.kernel) rc = boot_image_open(&m->image, m->cfg.kernel, m->cfg.initrd, e);
     if (rc < 0) return rc;
     rc = mem_init(&m->mem, e);
     if (rc < 0) return rc;
     rc = e820_add_ram(&m->mem, m->cfg.memory_bytes, e);
+    if (rc < 0) return rc;
+    rc = firmware_open(m, e);
     if (rc < 0) return rc;
     rc = mmu_domain_create(&m->domain, &m->mem, e);
     if (rc < 0) return rc;
@@ -35,6 +38,8 @@ static int create_parts(struct machine *m, struct err *e)
     memmap_serve(m);
     rc = pc_boot(m, e);
     if (rc < 0) return rc;
+    if (m->cfg.debugcon) rc = serial_open(&m->debugcon, m, m->cfg.debugcon, e);
+    if (rc < 0) return rc;
     return serial_open(&m->serial, m, m->cfg.serial, e);
 }
 
@@ -42,12 +47,14 @@ static void destroy(struct machine *m)
 {
     if (!m) return;
     serial_close(&m->serial);
+    serial_close(&m->debugcon);
     pc_destroy(m);
     cpus_destroy(m);
     loop_destroy(m->loop);
     mmu_domain_destroy(m->domain);
     mem_fini(&m->mem);
     boot_image_close(m->image);
+    firmware_close(m);
     clk_fini(&m->clk);
     pthread_mutex_destroy(&m->run_lock);
     pthread_mutex_destroy(&m->deadline_lock);

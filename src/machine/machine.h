@@ -29,6 +29,7 @@
 #include "ring3.h"
 
 struct machine;
+struct pc_firmware;
 
 struct cpu_slot {
     struct vcpu v; /* first: env callbacks get &v back */
@@ -61,9 +62,10 @@ struct machine {
     struct lapic_set lapics;
     struct pci_bus pci;
     struct pc_disks *disks; /* owned */
-    struct serial serial;
+    struct serial serial, debugcon;
     struct input_sink input; /* the keyboard controller */
-    struct boot_image *image;
+    struct boot_image *image; /* NULL: the firmware boots      */
+    struct pc_firmware *fw;   /* NULL: a kernel starts without */
     struct acpi_config acpi;
     struct cpu_model model;
     const struct engine *engine;
@@ -94,6 +96,7 @@ int engine_choose(const struct engine **out, const char *name, struct err *e) MU
 /* pc.c */
 int pc_create(struct machine *m, struct err *e) MUST_USE;
 void pc_destroy(struct machine *m);
+void pc_describe(struct machine *m); /* m->acpi as the devices' registers are now */
 /* pc_boot.c: power-on contents of memory and the state of the processors */
 int pc_boot(struct machine *m, struct err *e) MUST_USE;
 /* env.c */

@@ -69,7 +69,10 @@ static void test_refused(void **state)
     struct image i;
     CODE(&i, EXIT(0));
     struct ring3_config c = config(NULL);
+    c.initrd = i.path;
     refused(&c, E_INVAL, "kernel");
+    c = config(NULL), c.firmware = i.path;
+    refused(&c, E_FORMAT, "not a firmware image");
     c = config("/nonexistent/kernel");
     refused(&c, 0, "/nonexistent/kernel");
     c = config(i.path), c.name = "";

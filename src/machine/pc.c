@@ -17,6 +17,7 @@
 #include "dev/uart.h"
 #include "machine/machine.h"
 #include "machine/pc_disks.h"
+#include "machine/pc_firmware.h"
 
 enum {
     ISA_IRQS = 16,
@@ -28,9 +29,6 @@ enum {
     PIT_IOAPIC_INPUT = 2,
     COM1_BASE = 0x3F8,
 };
-/* ISA IRQ of PCI interrupt links A..D */
-static const u8 pirq_irq[PCI_PIRQS] = {10, 10, 11, 11};
-
 static struct dev *add(struct machine *m, const struct dev_class *cls, const char *name,
                        const void *cfg, struct err *e)
 {
@@ -81,20 +79,25 @@ static int add_timers(struct machine *m, struct err *e)
                           .ram_below_4g = below,
                           .ram_above_4g = m->cfg.memory_bytes - below,
                           .cpus = m->cfg.cpus};
-    if (!add(m, &rtc_class, "rtc", &rtc, e)) return e->code;
-    struct acpi_pm_cfg pm = {.clk = &m->clk, .sci = &m->gsi[ACPI_SCI_GSI], .sci_en = true};
-    return add(m, &acpi_pm_class, "acpi_pm", &pm, e) ? 0 : e->code;
+    return add(m, &rtc_class, "rtc", &rtc, e) ? 0 : e->code;
 }
 
 static int add_pci(struct machine *m, struct err *e)
 {
     pci_bus_init(&m->pci, &m->bus, &m->mem, (struct intr_sink){lapic_send, &m->lapics});
-    struct i440fx_cfg host = {.pci = &m->pci, .shadow = true, .pam_open = true};
+    struct i440fx_cfg host = {.pci = &m->pci, .shadow = true};
+    firmware_host_bridge(m, &host);
     host.shadow_id = mem_find_device(&m->mem, E820_SHADOW);
     if (!add(m, &i440fx_class, "i440fx", &host, e)) return e->code;
     struct piix3_cfg isa = {.pci = &m->pci, .isa = m->gsi};
-    for (u32 i = 0; i < PCI_PIRQS; i++) isa.pirq_irq[i] = pirq_irq[i];
-    return add(m, &piix3_class, "piix3", &isa, e) ? 0 : e->code;
+    for (u32 i = 0; i < PCI_PIRQS && !m->fw; i++) isa.pirq_irq[i] = firmware_pirq_irq(m)[i];
+    if (!add(m, &piix3_class, "piix3", &isa, e)) return e->code;
+    struct acpi_pm_cfg pm = {.clk = &m->clk,
+                             .sci = &m->gsi[ACPI_SCI_GSI],
+                             .sci_en = true,
+                             .pci = &m->pci,
+                             .firmware = m->fw};
+    return add(m, &acpi_pm_class, "acpi_pm", &pm, e) ? 0 : e->code;
 }
 
 static int add_input(struct machine *m, struct err *e)
@@ -122,17 +125,19 @@ static int add_ports(struct machine *m, struct err *e)
 }
 
 /* What the ACPI tables have to say about the devices above. */
-static void describe(struct machine *m)
+void pc_describe(struct machine *m)
 {
+    const u16 pm = acpi_pm_base(dev_find(&m->devs, "acpi_pm"));
+    const u64 low = min_u64(m->cfg.memory_bytes, PCI_HOLE_START);
     m->acpi = (struct acpi_config){
         .cpus = m->cfg.cpus,
         .uart_mask = 1,
         .has_i8042 = true,
         .ioapic_id = (u8)m->cfg.cpus,
-        .pm1_evt = ACPI_PM_BASE + ACPI_PM1_EVT,
-        .pm1_cnt = ACPI_PM_BASE + ACPI_PM1_CNT,
-        .pm_tmr = ACPI_PM_BASE + ACPI_PM_TMR,
-        .gpe0 = ACPI_PM_BASE + ACPI_GPE0,
+        .pm1_evt = (u16)(pm + ACPI_PM1_EVT),
+        .pm1_cnt = (u16)(pm + ACPI_PM1_CNT),
+        .pm_tmr = (u16)(pm + ACPI_PM_TMR),
+        .gpe0 = (u16)(pm + ACPI_GPE0),
         .gpe0_bytes = 4,
         .s5_type = ACPI_S5_TYPE,
         .sci_irq = ACPI_SCI_GSI,
@@ -140,8 +145,10 @@ static void describe(struct machine *m)
         .reset_value = ACPI_RESET_VALUE,
         .pvpanic_port = PVPANIC_PORT,
         .century_index = 0x32,
+        /* firmware may put BARs right above RAM, down to 2 GiB */
+        .pci32_base = m->fw ? max_u64(low, GIB(2)) : PCI_HOLE_START,
     };
-    for (u32 i = 0; i < PCI_PIRQS; i++) m->acpi.pirq_irq[i] = pirq_irq[i];
+    for (u32 i = 0; i < PCI_PIRQS; i++) m->acpi.pirq_irq[i] = firmware_pirq_irq(m)[i];
 }
 
 int pc_create(struct machine *m, struct err *e)
@@ -153,8 +160,9 @@ int pc_create(struct machine *m, struct err *e)
         add_lapics, add_interrupt_controllers, add_timers, add_pci, add_input, add_ports};
     for (u32 i = 0; i < ARRAY_LEN(parts) && rc == 0; i++) rc = parts[i](m, e);
     if (rc == 0) rc = pc_disks_create(m, e);
-    describe(m);
-    return rc;
+    if (rc < 0) return rc;
+    pc_describe(m);
+    return firmware_add_devices(m, e);
 }
 
 void pc_destroy(struct machine *m)

@@ -1,5 +1,5 @@
-/* pc_boot.c - what power-on without firmware leaves behind: tables and the kernel in memory, CPU 0
- * at its entry. */
+/* pc_boot.c - power-on: the processors at the reset vector; or, without firmware, what that would
+ * leave behind: tables and the kernel in memory, CPU 0 at its entry. */
 #include "cpu/msr.h"
 #include "cpu/x86.h"
 #include "machine/machine.h"
@@ -35,7 +35,7 @@ static void apply_entry(struct vcpu *v, const struct boot_entry *b)
     vcpu_mode_changed(v);
 }
 
-int pc_boot(struct machine *m, struct err *e)
+static int boot_kernel(struct machine *m, struct err *e)
 {
     struct boot_config cfg = {.cmdline = m->cfg.cmdline};
     struct boot_entry entry;
@@ -46,13 +46,24 @@ int pc_boot(struct machine *m, struct err *e)
     cfg.protocol = (enum boot_protocol)rc;
     rc = boot_image_load(m->image, &m->mem, &cfg, &entry, e);
     if (rc < 0) return rc;
+    apply_entry(&m->cpu[0]->v, &entry);
+    return pc_disks_firmware(m, e);
+}
+
+static void reset_processors(struct machine *m)
+{
     for (u32 i = 0; i < m->cpus; i++) {
         struct vcpu *v = &m->cpu[i]->v;
         vcpu_reset(v, false);
-        msr_firmware(v);
+        if (!m->fw) msr_firmware(v);
+        v->mmu->flush_all(v);
         atomic_store(&v->posted, 0);
         v->run_state = i ? VCPU_WAIT_SIPI : VCPU_RUNNING;
     }
-    apply_entry(&m->cpu[0]->v, &entry);
-    return pc_disks_firmware(m, e);
+}
+
+int pc_boot(struct machine *m, struct err *e)
+{
+    reset_processors(m);
+    return m->fw ? 0 : boot_kernel(m, e);
 }

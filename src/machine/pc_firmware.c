@@ -1,0 +1,213 @@
+/* pc_firmware.c - a machine that starts at the reset vector: the firmware's image, and everything
+ * firmware asks the machine for through fw_cfg and CMOS.
+ *
+ * An image that begins with a firmware volume (UEFI) lies in flash; any other is a BIOS in ROM. */
+#include "machine/pc_firmware.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "boot/e820.h"
+#include "dev/acpi_pm.h"
+#include "dev/fw_cfg.h"
+#include "dev/misc.h"
+#include "dev/rtc.h"
+#include "host/file.h"
+#include "machine/machine.h"
+
+#define SEABIOS "/usr/share/seabios/bios-256k.bin" /* Debian package seabios */
+#define IMAGE_BYTES_MIN KIB(64)
+#define IMAGE_BYTES_MAX MIB(8)
+enum { FV_SIGNATURE_AT = 40, E820_ROW_BYTES = 20, E820_ROWS_MAX = 4 };
+enum { CMOS_BOOT_1 = 0x38, CMOS_BOOT_2 = 0x3D, BOOT_DEVICES_MAX = 3 };
+enum { SYSTEM_STATES = 6, STATE_ON = 1 << 7 };
+
+struct pc_firmware {
+    bool flash;
+    u32 rom_id;
+    struct acpi_files acpi;
+    struct dev *fw_cfg;
+    u16 acpi_key[3];
+    u8 e820[E820_ROWS_MAX * E820_ROW_BYTES];
+    u32 e820_bytes;
+    struct file_data kernel, initrd; /* through fw_cfg */
+};
+
+/* ---- the image ---------------------------------------------------------------------------------
+ */
+
+static int read_image(struct file_data *f, const char *path, struct err *e)
+{
+    int rc = file_read_all(f, "firmware", path, IMAGE_BYTES_MAX, e);
+    if (rc < 0) return rc;
+    if (f->bytes >= IMAGE_BYTES_MIN && f->bytes % PAGE_BYTES == 0) return 0;
+    return err_set(e, E_FORMAT,
+                   "firmware '%s': %llu bytes: not a firmware image (64 KiB to 8 MiB, whole pages)",
+                   path, (unsigned long long)f->bytes);
+}
+
+static int load_image(struct machine *m, const struct file_data *f, struct err *e)
+{
+    struct pc_firmware *w = m->fw;
+    int id = mem_add_device(&m->mem, f->bytes, "firmware", e);
+    if (id < 0) return id;
+    memcpy(m->mem.backing[id].hva, f->data, f->bytes);
+    w->rom_id = (u32)id;
+    w->flash = !memcmp(f->data + FV_SIGNATURE_AT, "_FVH", 4);
+    return 0;
+}
+
+int firmware_open(struct machine *m, struct err *e)
+{
+    struct file_data f = {0};
+    if (m->cfg.kernel && !m->cfg.firmware) return 0;
+    m->fw = calloc(1, sizeof *m->fw);
+    if (!m->fw) return err_set(e, E_NOMEM, "firmware");
+    int rc = read_image(&f, m->cfg.firmware ? m->cfg.firmware : SEABIOS, e);
+    if (rc == 0) rc = load_image(m, &f, e);
+    file_data_fini(&f);
+    return rc;
+}
+
+void firmware_close(struct machine *m)
+{
+    if (!m->fw) return;
+    acpi_files_fini(&m->fw->acpi);
+    file_data_fini(&m->fw->kernel);
+    file_data_fini(&m->fw->initrd);
+    free(m->fw);
+    m->fw = NULL;
+}
+
+void firmware_host_bridge(const struct machine *m, struct i440fx_cfg *cfg)
+{
+    cfg->pam_open = !m->fw;
+    if (!m->fw) return;
+    cfg->rom = true;
+    cfg->rom_id = m->fw->rom_id;
+}
+
+const u8 *firmware_pirq_irq(const struct machine *m)
+{
+    /* ISA IRQ of PCI interrupt links A..D: as SeaBIOS, and as OVMF programs them */
+    static const u8 bios[PCI_PIRQS] = {10, 10, 11, 11}, uefi[PCI_PIRQS] = {11, 11, 10, 10};
+    return m->fw && m->fw->flash ? uefi : bios;
+}
+
+/* ---- fw_cfg ------------------------------------------------------------------------------------
+ */
+
+static void add_e820_row(struct pc_firmware *w, u64 base, u64 bytes, u32 type)
+{
+    u8 *row = w->e820 + w->e820_bytes;
+    if (!bytes) return;
+    memcpy(row, &base, 8);
+    memcpy(row + 8, &bytes, 8);
+    memcpy(row + 16, &type, 4);
+    w->e820_bytes += E820_ROW_BYTES;
+}
+
+static void add_memory(struct machine *m)
+{
+    struct pc_firmware *w = m->fw;
+    const u64 low = min_u64(m->cfg.memory_bytes, PCI_HOLE_START);
+    add_e820_row(w, 0, low, E820_RAM);
+    add_e820_row(w, RAM_ABOVE_4G, m->cfg.memory_bytes - low, E820_RAM);
+    fw_cfg_add_file(w->fw_cfg, "etc/e820", w->e820, w->e820_bytes);
+    fw_cfg_set_int(w->fw_cfg, FW_CFG_RAM_SIZE, m->cfg.memory_bytes, 8);
+}
+
+static void add_processors(struct machine *m)
+{
+    struct dev *d = m->fw->fw_cfg;
+    fw_cfg_set_int(d, FW_CFG_NB_CPUS, m->cfg.cpus, 2);
+    fw_cfg_set_int(d, FW_CFG_MAX_CPUS, m->cfg.cpus, 2);
+    fw_cfg_set_int(d, FW_CFG_NOGRAPHIC, 0, 2);
+}
+
+static int add_acpi(struct machine *m, struct err *e)
+{
+    struct pc_firmware *w = m->fw;
+    int rc = acpi_files_build(&w->acpi, &m->acpi, e);
+    if (rc < 0) return rc;
+    const struct acpi_files *a = &w->acpi;
+    w->acpi_key[0] = fw_cfg_add_file(w->fw_cfg, ACPI_FILE_TABLES, a->tables, a->tables_bytes);
+    w->acpi_key[1] = fw_cfg_add_file(w->fw_cfg, ACPI_FILE_RSDP, a->rsdp, a->rsdp_bytes);
+    w->acpi_key[2] = fw_cfg_add_file(w->fw_cfg, ACPI_FILE_LOADER, a->loader, a->loader_bytes);
+    return 0;
+}
+
+/* The tables name the ports of the power management block, which firmware has chosen by the time it
+ * asks for them. */
+static void prepare(void *ctx, u16 key)
+{
+    struct machine *m = ctx;
+    struct pc_firmware *w = m->fw;
+    struct err e;
+    bool tables = false;
+    for (u32 i = 0; i < ARRAY_LEN(w->acpi_key); i++) tables |= key && key == w->acpi_key[i];
+    if (!tables) return;
+    pc_describe(m);
+    if (acpi_files_build(&w->acpi, &m->acpi, &e) < 0) log_warn(&m->log, "%s", e.text);
+}
+
+/* ---- what to boot ------------------------------------------------------------------------------
+ */
+
+/* The letters of "order=LETTERS" as CMOS has them, first in bits 3:0. */
+static u32 boot_devices(const char *order, struct err *e, int *rc)
+{
+    static const char letters[] = "acdn"; /* 1 floppy, 2 disk, 3 CD-ROM, 4 network */
+    u32 devices = 0;
+    *rc = 0;
+    for (u32 i = 0; order[i] && order[i] != ','; i++) {
+        const char *at = strchr(letters, order[i]);
+        if (!at || i == BOOT_DEVICES_MAX) {
+            *rc = err_set(e, E_INVAL, "boot order '%s': up to three of c, d, a and n", order);
+            return 0;
+        }
+        devices |= (u32)(at - letters + 1) << 4 * i;
+    }
+    return devices;
+}
+
+/* "order=ORDER[,menu=on|off]" */
+static int add_boot_order(struct machine *m, struct err *e)
+{
+    const char *spec = m->cfg.boot ? m->cfg.boot : "order=cdn", *at = spec;
+    struct dev *rtc = dev_find(&m->devs, "rtc");
+    u32 devices = 0, menu = 0;
+    int rc = 0;
+    while (*at && rc == 0) {
+        size_t len = strcspn(at, ",");
+        if (!strncmp(at, "order=", 6)) devices = boot_devices(at + 6, e, &rc);
+        else if (len == 7 && !strncmp(at, "menu=on", 7)) menu = 1;
+        else if (len != 8 || strncmp(at, "menu=off", 8) != 0)
+            rc = err_set(e, E_INVAL, "boot '%s': not order=ORDER[,menu=on|off]", spec);
+        at += len + (at[len] == ',');
+    }
+    if (rc < 0) return rc;
+    rtc_cmos_set(rtc, CMOS_BOOT_2, (u8)devices);
+    rtc_cmos_set(rtc, CMOS_BOOT_1, (u8)(devices >> 4 & 0xF0));
+    fw_cfg_set_int(m->fw->fw_cfg, FW_CFG_BOOT_MENU, menu, 2);
+    return 0;
+}
+
+/* S5 only: neither S3 (index 3) nor S4; the low bits are the sleep types. */
+static const u8 system_states[SYSTEM_STATES] = {STATE_ON, 0, 0, 1, 2, STATE_ON | ACPI_S5_TYPE};
+
+int firmware_add_devices(struct machine *m, struct err *e)
+{
+    if (!m->fw) return 0;
+    struct debug_con_cfg con = {.chardev = &m->debugcon.chardev, .port = FIRMWARE_CON_PORT};
+    if (m->cfg.debugcon && !dev_create(&m->devs, &debug_con_class, "firmware_con", &con, e))
+        return e->code;
+    struct fw_cfg_cfg cfg = {.mem = &m->mem, .prepare = prepare, .ctx = m};
+    struct dev *d = m->fw->fw_cfg = dev_create(&m->devs, &fw_cfg_class, "fw_cfg", &cfg, e);
+    if (!d) return e->code;
+    add_memory(m);
+    add_processors(m);
+    fw_cfg_add_file(d, "etc/system-states", system_states, sizeof system_states);
+    int rc = add_boot_order(m, e);
+    return rc < 0 ? rc : add_acpi(m, e);
+}

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# firmware.sh - machines that start at the reset vector: Debian's SeaBIOS and OVMF, as far as they come without an operating
+# system, under every engine.
+# B: build folder (build); RING3: the program ($B/ring3); ENGINES: engines to run (interp, and those of bt and kvm that work).
+# timeout: 600
+set -u
+cd "$(dirname "$0")/.." || exit 2
+# shellcheck source=tests/lib/tiny.sh
+. tests/lib/tiny.sh
+B=${B:-build}
+RING3=$(realpath "${RING3:-$B/ring3}")
+SECONDS_EACH=90
+failed=0
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 2
+
+works() { "$RING3" doctor 2>/dev/null | grep -q "^engine $1 *works"; }
+if [ -z "${ENGINES:-}" ]; then
+    ENGINES=interp
+    for engine in bt kvm; do works $engine && ENGINES+=" $engine"; done
+fi
+
+# run_until FILE TEXT OPTION...: run a machine until TEXT is in FILE, at most SECONDS_EACH. True when it came.
+run_until() {
+    local file=$1 text=$2 pid seen=1
+    shift 2
+    : >"$file"
+    "$RING3" run --quiet --control none --timeout "$SECONDS_EACH" "$@" </dev/null >out.txt 2>&1 &
+    pid=$!
+    while kill -0 $pid 2>/dev/null; do
+        grep -qaF -- "$text" "$file" && { seen=0; break; }
+        sleep 0.1
+    done
+    grep -qaF -- "$text" "$file" && seen=0
+    kill $pid 2>/dev/null
+    wait $pid
+    return $seen
+}
+
+# verdict NAME STATUS FILE
+verdict() {
+    if [ "$2" -eq 0 ]; then ok "$1"; else not_ok "$1"; tail -n 15 "$3" out.txt | sed 's/^/# /'; fi
+}
+
+seabios() { # engine
+    local name="seabios/$1"
+    run_until log.txt 'No bootable device.' --serial none --debugcon file:log.txt --memory 256M --cpus 2 --engine "$1"
+    verdict "$name: finds nothing to boot from" $? log.txt
+    is "$name: processors" 1 "$(grep -c '^Found 2 cpu(s)' log.txt)"
+    is "$name: memory from fw_cfg" 1 "$(grep -c 'qemu/e820: addr 0x0000000000000000 len 0x0000000010000000' log.txt)"
+    is "$name: power management" 1 "$(grep -c 'Moving pm_base to 0x600' log.txt)"
+    is "$name: ACPI tables" 1 "$(grep -c '^table(50434146)=.*(via xsdt)' log.txt)"
+}
+
+for engine in $ENGINES; do
+    if [ -e /usr/share/seabios/bios-256k.bin ]; then seabios "$engine"; else skip "seabios/$engine" 'no package seabios'; fi
+done
+exit $failed
