@@ -43,7 +43,7 @@ ifdef BUILDING
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 endif
 LIBS := -lZydis $(or $(PKG_LIBS),-luv -lseccomp -ljansson -lpng -lvncserver) -pthread
-TEST_LIBS := -lcmocka
+TEST_LIBS := -lcmocka -lvncclient
 
 # ---- sources -------------------------------------------------------------------------------------
 ifdef BUILDING

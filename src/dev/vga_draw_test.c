@@ -500,15 +500,16 @@ static void test_screen_off(void **state)
     expect_picture(&g, 640, 480, model_black, NULL);
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_mode_13h),       T(test_mode_x),     T(test_mode_12h),      T(test_panning),
-        T(test_mode_0dh),       T(test_mode_04h),   T(test_mode_06h),      T(test_mode_03h),
-        T(test_mode_01h),       T(test_50_lines),   T(test_text_scrolled), T(test_linear_depths),
-        T(test_virtual_screen), T(test_banks),      T(test_dac8),          T(test_vbe_planar),
-        T(test_dirty_rows),     T(test_screen_off),
+        TEST(test_mode_13h),       TEST(test_mode_x),        TEST(test_mode_12h),
+        TEST(test_panning),        TEST(test_mode_0dh),      TEST(test_mode_04h),
+        TEST(test_mode_06h),       TEST(test_mode_03h),      TEST(test_mode_01h),
+        TEST(test_50_lines),       TEST(test_text_scrolled), TEST(test_linear_depths),
+        TEST(test_virtual_screen), TEST(test_banks),         TEST(test_dac8),
+        TEST(test_vbe_planar),     TEST(test_dirty_rows),    TEST(test_screen_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

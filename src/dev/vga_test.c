@@ -407,14 +407,15 @@ static void test_storm(void **state)
     render(&g);
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_indexed), T(test_crtc),          T(test_attributes),  T(test_dac),
-        T(test_retrace), T(test_map),           T(test_write_modes), T(test_color_compare),
-        T(test_chains),  T(test_vbe_registers), T(test_vbe_clears),  T(test_pci),
-        T(test_memory),  T(test_state),         T(test_storm),
+        TEST(test_indexed),       TEST(test_crtc),          TEST(test_attributes),
+        TEST(test_dac),           TEST(test_retrace),       TEST(test_map),
+        TEST(test_write_modes),   TEST(test_color_compare), TEST(test_chains),
+        TEST(test_vbe_registers), TEST(test_vbe_clears),    TEST(test_pci),
+        TEST(test_memory),        TEST(test_state),         TEST(test_storm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

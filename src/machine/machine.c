@@ -40,12 +40,14 @@ static int create_parts(struct machine *m, struct err *e)
     if (rc < 0) return rc;
     if (m->cfg.debugcon) rc = serial_open(&m->debugcon, m, m->cfg.debugcon, e);
     if (rc < 0) return rc;
-    return serial_open(&m->serial, m, m->cfg.serial, e);
+    rc = serial_open(&m->serial, m, m->cfg.serial, e);
+    return rc < 0 ? rc : screen_open(m, e);
 }
 
 static void destroy(struct machine *m)
 {
     if (!m) return;
+    screen_close(m);
     serial_close(&m->serial);
     serial_close(&m->debugcon);
     pc_destroy(m);

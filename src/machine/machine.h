@@ -24,6 +24,7 @@
 #include "dev/lapic.h"
 #include "host/loop.h"
 #include "host/stream.h"
+#include "machine/screen.h"
 #include "mem/mem.h"
 #include "mmu/mmu.h"
 #include "ring3.h"
@@ -64,6 +65,7 @@ struct machine {
     struct pc_disks *disks; /* owned */
     struct serial serial, debugcon;
     struct input_sink input; /* the keyboard controller */
+    struct screen screen;
     struct boot_image *image; /* NULL: the firmware boots      */
     struct pc_firmware *fw;   /* NULL: a kernel starts without */
     struct acpi_config acpi;

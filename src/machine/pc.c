@@ -133,6 +133,7 @@ void pc_describe(struct machine *m)
         .cpus = m->cfg.cpus,
         .uart_mask = 1,
         .has_i8042 = true,
+        .has_vga = m->screen.vga != NULL,
         .ioapic_id = (u8)m->cfg.cpus,
         .pm1_evt = (u16)(pm + ACPI_PM1_EVT),
         .pm1_cnt = (u16)(pm + ACPI_PM1_CNT),
@@ -157,7 +158,8 @@ int pc_create(struct machine *m, struct err *e)
     if (rc < 0) return rc;
     dev_set_init(&m->devs, &m->bus, &machine_host_ops, m);
     static int (*const parts[])(struct machine *, struct err *) = {
-        add_lapics, add_interrupt_controllers, add_timers, add_pci, add_input, add_ports};
+        add_lapics, add_interrupt_controllers, add_timers, add_pci, screen_add_vga, add_input,
+        add_ports};
     for (u32 i = 0; i < ARRAY_LEN(parts) && rc == 0; i++) rc = parts[i](m, e);
     if (rc == 0) rc = pc_disks_create(m, e);
     if (rc < 0) return rc;

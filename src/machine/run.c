@@ -163,6 +163,7 @@ int ring3_run(struct ring3_vm *vm, struct ring3_result *result)
     machine_deadline_moved(m);
     if (m->serial.stream) stream_start(m->serial.stream);
     if (m->debugcon.stream) stream_start(m->debugcon.stream);
+    screen_start(m);
     int rc = pc_disks_start(m, &e);
     if (rc == 0) rc = cpus_start(m, &e);
     if (rc < 0) machine_end(m, RING3_FAILED, 0, "%s", e.text);
