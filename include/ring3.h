@@ -49,6 +49,7 @@ struct ring3_config {
     uint32_t timeout_s;    /* 0: none                                                       */
     uint32_t trace_mask;   /* events of base/trace.def, 0: none; written to standard error  */
     bool debug_exit;       /* port 0xF4 ends the machine                                    */
+    bool count_insns;      /* count instructions of translated code, which slows it down     */
     bool no_reboot;        /* a guest reset ends the machine                                */
     bool quiet;            /* no log lines on standard error                                */
 };

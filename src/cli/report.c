@@ -40,13 +40,14 @@ static char *counters(struct ring3_vm *vm, bool json)
 }
 
 struct figures {
-    double elapsed_s, speed;
+    double elapsed_s, speed, share;
     long peak_kib;
 };
 
 static char *as_json(json_t *object, const struct figures *f)
 {
     json_object_set_new(object, "elapsed_s", json_real(f->elapsed_s));
+    if (f->share >= 0) json_object_set_new(object, "translated_share", json_real(f->share));
     json_object_set_new(object, "insns_per_s", json_integer((json_int_t)f->speed));
     json_object_set_new(object, "peak_memory_kib", json_integer(f->peak_kib));
     return json_dumps(object, JSON_REAL_PRECISION(6));
@@ -55,12 +56,18 @@ static char *as_json(json_t *object, const struct figures *f)
 static char *as_text(struct ring3_vm *vm, const struct figures *f)
 {
     char *text = counters(vm, false), *all = NULL;
+    char share[100] = "";
+    if (f->share >= 0)
+        snprintf(
+            share, sizeof share,
+            "translated_share %.6f  of the guest's instructions, executed by translated code\n",
+            f->share);
     int n = asprintf(&all,
-                     "%s"
+                     "%s%s"
                      "elapsed_s %.3f  seconds of host time the machine ran\n"
                      "insns_per_s %.0f  guest instructions per second of it\n"
                      "peak_memory_kib %ld  most memory the monitor used, guest memory included",
-                     text ? text : "", f->elapsed_s, f->speed, f->peak_kib);
+                     text ? text : "", share, f->elapsed_s, f->speed, f->peak_kib);
     free(text);
     return n < 0 ? NULL : all;
 }
@@ -74,8 +81,10 @@ char *report_stats(struct ring3_vm *vm, enum stats_form form, u64 elapsed_ns)
     free(text);
     struct figures f = {.elapsed_s = (double)elapsed_ns / (double)NS_PER_S,
                         .peak_kib = usage.ru_maxrss};
-    f.speed =
-        elapsed_ns ? (double)json_integer_value(json_object_get(object, "insns")) / f.elapsed_s : 0;
+    const double translated = (double)json_integer_value(json_object_get(object, "bt_insns"));
+    const double insns = translated + (double)json_integer_value(json_object_get(object, "insns"));
+    f.speed = elapsed_ns ? insns / f.elapsed_s : 0;
+    f.share = translated > 0 ? translated / insns : -1;
     char *all = NULL;
     if (object) all = form == STATS_JSON ? as_json(object, &f) : as_text(vm, &f);
     json_decref(object);

@@ -69,7 +69,8 @@ struct vcpu {
     struct breakpoints breaks;
 
     /* identity and surroundings, constant while running */
-    u32 id; /* initial APIC id */
+    u32 id;           /* initial APIC id */
+    bool count_insns; /* stats.bt_insns is wanted */
     u64 tsc_khz;
     struct mem *mem;
     const struct cpu_env *env;

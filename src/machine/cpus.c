@@ -153,6 +153,7 @@ static int cpu_create(struct machine *m, u32 id, struct err *e)
     struct vcpu_cfg cfg = {
         .id = id, .tsc_khz = m->model.tsc_khz, .mem = &m->mem, .env = &m->env, .model = &m->model};
     vcpu_init(&c->v, &cfg);
+    c->v.count_insns = m->cfg.count_insns;
     pthread_cond_init(&c->wake, NULL);
     m->cpu[id] = c;
     m->cpus = id + 1;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cpu/cpuid.h"
+#include "cpu/env.h"
 #include "cpu/insn_exec.h"
 #include "cpu/seg.h"
 #include "engine/bt/asm_offsets.h"
@@ -211,13 +212,23 @@ static struct bt_out prepare(struct bt_state *s, const struct bt_page *p)
         .rw = s->code.rw + s->code.used, .off = s->code.used, .room = BT_BLOCK_CODE_BYTES};
 }
 
+static u64 now_ns(const struct vcpu *v)
+{
+    return v->env->clock_ns ? v->env->clock_ns(v->env->ctx) : 0;
+}
+
 const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b, gpa_t gpa)
 {
+    struct vcpu *v = s->v;
     struct bt_block made;
     make_room(s);
     struct bt_page *p = code_page(&s->code, gpa, bt_variant_of(s), true);
     struct bt_out out = prepare(s, p);
+    const u64 start = now_ns(v);
     u32 bytes = bt_translate(&s->bt, b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
+    v->stats.bt_translate_ns += now_ns(v) - start;
+    v->stats.bt_translations++;
+    v->stats.bt_translated += made.marks;
     return code_add(&s->code, &made, p, bytes);
 }
 
@@ -332,6 +343,15 @@ static bool wants_vectors(const struct bt_state *s, const struct insn *i)
            !s->v->fpu_fault[i->fpu];
 }
 
+static u64 *step_counter(struct vcpu *v, const struct block *b)
+{
+    if (!b || b->first->row >= insn_rows_count) return &v->stats.bt_step_other;
+    return &v->stats.bt_step_compute + insn_rows[b->first->row].class;
+}
+static_assert(offsetof(struct stats, bt_step_hint) ==
+                  offsetof(struct stats, bt_step_compute) + C_HINT * sizeof(u64),
+              "stats.def: one row for each enum insn_class");
+
 /* Execute one instruction from its decoded form. Vector state is in *v; whether the code after it
  * starts with it in the host's registers is a guess: user code goes on as it was, the supervisor
  * starts without. */
@@ -346,6 +366,7 @@ enum x_result bt_serve_step(struct bt_state *s)
     }
     const bool iret =
         b && b->first->row < insn_rows_count && insn_row_exec(b->first->row) == x_iret;
+    ++*step_counter(v, b);
     enum x_result r = b ? block_exec_first(v, b) : block_run_first(&s->decoded, v);
     if (iret && r == X_JUMP) bt_light_note_iret(s);
     s->bt.vec_loaded &= v->cpl == 3;
@@ -359,12 +380,15 @@ static enum x_result serve(struct bt_state *s, u32 why)
     switch (why) {
     case BT_EXIT_LOOKUP:
         v->rip = v->eng.exit_arg;
+        v->stats.bt_exit_lookup++;
         return likely(is_canonical(v, v->rip)) ? X_JUMP : take_back(s);
     case BT_EXIT_LINK:
         v->rip = v->eng.code_base + (u32)v->eng.exit_arg;
+        v->stats.bt_exit_link++;
         link_exit(s, (u32)v->eng.exit_site);
         return X_JUMP;
     case BT_EXIT_POLL:
+        v->stats.bt_exit_poll++;
         v->rip = v->eng.code_base + (u32)v->eng.exit_arg;
         atomic_store(&s->armed,
                      true); /* whoever made it unreadable may have been late: see bt_kick */
@@ -434,6 +458,15 @@ static void bt_invalidate(struct vcpu *v, gpa_t start, gpa_t end)
 
 static const struct outer_ops ops = {.run = run, .step = step, .code_changed = bt_invalidate};
 
+static void note_code_cache(const struct bt_state *s)
+{
+    struct stats *t = &s->v->stats;
+    t->bt_code_bytes = s->code.used - BT_CODE_START;
+    t->bt_blocks = s->code.slots;
+    t->bt_flushes = s->code.flushes;
+    t->bt_drops = s->code.drops;
+}
+
 static enum run_exit bt_run(struct vcpu *v, u64 budget)
 {
     struct bt_state *s = state_of(v);
@@ -442,6 +475,7 @@ static enum run_exit bt_run(struct vcpu *v, u64 budget)
     syscall(SYS_arch_prctl, ARCH_SET_GS, v);
     mmu_enter_guest(v);
     enum run_exit why = outer_loop(v, budget, &ops);
+    note_code_cache(s);
     mmu_leave_guest(v);
     fault_stack_leave();
     return why;

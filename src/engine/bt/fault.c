@@ -47,6 +47,7 @@ static bool again(struct fault *f)
 /* The instruction at @off gets different code from now on. */
 static void retranslate(struct bt_state *s, const struct bt_slot *slot, u16 off, u8 *hint_bits)
 {
+    s->v->stats.bt_retranslations++;
     hint_bits[off / 8] |= (u8)(1u << (off % 8));
     code_drop(&s->code, slot->page_gpa, slot->page_gpa + 1);
 }
@@ -107,6 +108,7 @@ static bool access_fault(struct fault *f)
     const bool odd = f->trap == EXC_GP && host.mem_bytes >= 16 && gva & (host.mem_bytes - 1u);
     const enum access kind = host.mem_rw & OPND_W && !odd ? ACC_WRITE : ACC_READ;
     enum filling filled = fill(f, gva, kind);
+    f->s->v->stats.bt_table_fills += filled == CHANGED;
     if (filled == AS_IT_WAS && odd) return misaligned(f);
     struct walk w; /* is it the guest's fault, or a page that will always be slow? */
     if (filled == CHANGED || mmu_walk(f->s->v, gva, kind, WALK_PEEK, &w)) {
@@ -123,8 +125,10 @@ static bool memory_fault(struct fault *f)
     if (f->trap == EXC_PF && f->addr - poll < PAGE_BYTES)
         return leave(f, bt_exit_poll, f->mark->guest_off);
     gva_t gva;
-    if (f->trap == EXC_PF && bt_table_is_table_fault(f->s->tables, f->addr, &gva))
+    if (f->trap == EXC_PF && bt_table_is_table_fault(f->s->tables, f->addr, &gva)) {
+        f->s->v->stats.bt_table_pages++;
         return bt_table_populate(f->s->tables, gva) ? again(f) : leave_step(f);
+    }
     return access_fault(f);
 }
 
@@ -137,6 +141,7 @@ bool bt_on_fault(struct fault_region *r, siginfo_t *info, ucontext_t *uc)
     f.slot = code_at(&s->code, f.pc);
     if (!f.slot) return false;
     f.mark = code_mark_of(&s->code, f.slot, f.pc);
+    s->v->stats.bt_faults++;
     switch (f.trap) {
     case EXC_PF:
     case EXC_GP:

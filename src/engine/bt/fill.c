@@ -25,6 +25,7 @@ s64 bt_fill_inside(struct vcpu *v, gva_t gva, u32 kind, u64 pc)
 {
     struct bt_state *s = state_of(v);
     struct walk w;
+    v->stats.bt_misses++;
     /* what fill.S calls to get back what it has saved; vector registers may have been loaded since
      * translated code was entered */
     v->eng.vec_load = v->eng.vec_save == (void *)bt_vec_keep ? (void *)bt_vec_keep : s->vec_load;

@@ -68,7 +68,13 @@ const u8 *bt_light_continue(struct bt_state *s)
     return e->minus_address == 0 - v->rip ? e->code : bt_quick(v, v->rip);
 }
 
-/* The instruction is done; state is complete with the next RIP. */
+static void count(struct vcpu *v)
+{
+    v->stats.bt_light++;
+    v->stats.insns++;
+}
+
+/* State is complete with the next RIP. */
 static const u8 *go(struct bt_state *s, u64 rip)
 {
     struct vcpu *v = s->v;
@@ -152,6 +158,7 @@ static const u8 *light_syscall(struct light *l)
     v->gpr[R11] = v->rflags & ~(u64)RFLAGS_RF;
     set_segments(v, cs, (u16)(cs + 8), 0);
     set_privilege(l->s, 0, flags, table_for(l->s, privilege(v, 0, flags)));
+    count(v);
     return go(l->s, v->lstar);
 }
 
@@ -165,6 +172,7 @@ static const u8 *light_sysret(struct light *l)
         return to_step(l);
     set_segments(v, (u16)(star + 16), (u16)(star + 8), 3);
     set_privilege(l->s, 3, flags, table);
+    count(v);
     return go(l->s, rip);
 }
 
@@ -276,6 +284,7 @@ static const u8 *light_iret(struct light *l)
     copy_seg(&v->seg[SS], &ss);
     v->gpr[RSP] = sp;
     set_privilege(l->s, cpl, flags, table);
+    count(v);
     return go(l->s, rip);
 }
 
@@ -289,6 +298,7 @@ static const u8 *light_rdtsc(struct light *l)
     const u64 now = tsc_now(v);
     v->gpr[RAX] = (u32)now;
     v->gpr[RDX] = now >> 32;
+    count(v);
     return behind(l);
 }
 
@@ -313,6 +323,7 @@ static const u8 *light_vectors(struct light *l)
         v->eng.vec_save = s->vec_save;
     }
     s->bt.vec_loaded = true;
+    v->stats.bt_vector_loads++;
     return go(s, v->eng.code_base + l->off);
 }
 

@@ -27,6 +27,7 @@ const u8 *bt_quick(struct vcpu *v, u64 address)
     if (!slot) return NULL;
     struct jump_entry *e = (struct jump_entry *)(uintptr_t)v->eng.jump_cache;
     const u8 *code = code_far(&s->code, slot);
+    v->stats.bt_jump_misses++;
     e[jump_index(address)] = (struct jump_entry){0 - address, code};
     return code;
 }

@@ -43,6 +43,8 @@ struct trans {
     u32 start;     /* of i's code */
     u16 off;       /* of i in its page */
     u16 block_off; /* of the block's first instruction */
+    u32 count_at;  /* displacement that counts the present run of instructions, 0: none */
+    bool is_light; /* executed, and counted, by light.c */
     bool is_last;  /* no further instruction of the block follows i */
     u32 colds;
     struct cold cold[COLDS_MAX];

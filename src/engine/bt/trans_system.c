@@ -233,6 +233,7 @@ static enum tr light(struct trans *t, enum bt_light kind, enum tr then)
     const u32 behind = t->code_off + t->e.n + MOV_IMM32_BYTES + JMP_BYTES;
     em_mov_imm(&t->e, T2, behind | (u32)kind << LIGHT_SHIFT);
     tr_jump_stub(t, t->bt->stubs.light);
+    t->is_light = true;
     return then;
 }
 

@@ -166,6 +166,7 @@ static enum tr fence(struct trans *t)
     case ZYDIS_MNEMONIC_LFENCE: em_bytes(&t->e, "\x0F\xAE\xE8", 3); return TR_NEXT;
     case ZYDIS_MNEMONIC_MFENCE: em_bytes(&t->e, "\x0F\xAE\xF0", 3); return TR_NEXT;
     case ZYDIS_MNEMONIC_SFENCE: em_bytes(&t->e, "\x0F\xAE\xF8", 3); return TR_NEXT;
+    case ZYDIS_MNEMONIC_SERIALIZE: return TR_NEXT; /* ends a block, so a poll follows */
     default: return TR_NONE;
     }
 }
@@ -279,6 +280,26 @@ static bool has_room(const struct trans *t)
     return t->e.n + t->colds * COLD_CODE_MAX + 2 * INSN_CODE_MAX <= t->e.room;
 }
 
+/* Where instructions are counted (v->count_insns), those of a run - nothing but the last of them
+ * can jump - are added to the counter together at its start; @count_one makes it one more. What a
+ * fault takes out of the middle of a run is counted again when the rest of it is executed as
+ * another block. */
+static void count_start(struct trans *t)
+{
+    if (!t->bt->v->count_insns || t->count_at) return;
+    em_load_gs(&t->e, T2, offsetof(struct vcpu, stats.bt_insns));
+    em_lea_disp(&t->e, T2, T2, 1);
+    t->count_at = t->e.n - 1;
+    if (t->e.n <= t->e.room) t->e.at[t->count_at] = 0;
+    em_store_gs(&t->e, offsetof(struct vcpu, stats.bt_insns), T2);
+}
+static void count_one(struct trans *t)
+{
+    if (!t->count_at) return;
+    if (!t->is_light && t->e.n <= t->e.room) t->e.at[t->count_at]++;
+    if (t->i->row < insn_rows_count && insn_rows[t->i->row].class == C_BRANCH) t->count_at = 0;
+}
+
 /* Fills @block's marks and end. Returns whether the block ended with control flow of its own. */
 static bool put_insns(struct trans *t, const struct block *b, struct bt_out *out,
                       struct bt_block *block)
@@ -286,13 +307,16 @@ static bool put_insns(struct trans *t, const struct block *b, struct bt_out *out
     for (u32 k = 0; k < b->count && block->marks < BT_BLOCK_INSNS && has_room(t); k++) {
         t->i = &b->first[k];
         t->off = block->guest_end;
+        t->is_light = false;
+        count_start(t);
         t->start = t->e.n;
         out->mark[block->marks] = (struct bt_mark){(u16)(k ? t->e.n : 0), t->off};
         block->marks++;
         t->is_last = k + 1 == b->count || block->marks == BT_BLOCK_INSNS;
         enum tr r = put_insn(t);
         block->guest_end = next_off(t);
-        if (r == TR_NONE) put_step(t, t->off);
+        if (r != TR_NONE) count_one(t);
+        else put_step(t, t->off);
         if (r != TR_NEXT) return true;
     }
     return false;
