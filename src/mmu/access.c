@@ -35,9 +35,8 @@ static int place_find(struct vcpu *v, gva_t gva, enum access kind, bool sys, str
 {
     struct walk w;
     u64 ctx = tlb_ctx(v, sys);
-    const struct tlb_entry *e = &v->tlb.e[kind][tlb_index(gva)];
-    if (e->tag == ((gva & PAGE_MASK) | ctx)) {
-        p->ptr = (hva_t)(uintptr_t)(gva + e->addend);
+    if (tlb_holds(&v->tlb, gva, kind, (gva & PAGE_MASK) | ctx)) {
+        p->ptr = (hva_t)(uintptr_t)(gva + v->tlb.e[kind][tlb_index(gva)].addend);
         p->gpa = ~0ull; /* RAM with a fast entry: nobody needs it */
         return 0;
     }
@@ -216,8 +215,7 @@ static void access_unmap(struct vcpu *v, struct access_map *m)
 int mmu_fetch_page(struct vcpu *v, gva_t gva, hva_t *page, gpa_t *page_gpa)
 {
     u64 i = tlb_index(gva);
-    const struct tlb_entry *e = &v->tlb.e[ACC_EXEC][i];
-    if (unlikely(e->tag != ((gva & PAGE_MASK) | v->tlb.ctx))) {
+    if (unlikely(!tlb_holds(&v->tlb, gva, ACC_EXEC, (gva & PAGE_MASK) | v->tlb.ctx))) {
         struct walk w;
         if (mmu_walk(v, gva, ACC_EXEC, 0, &w)) return vcpu_raise_pf(v, gva, w.error);
         tlb_fill(v, gva, ACC_EXEC, v->tlb.ctx, &w);
@@ -225,7 +223,7 @@ int mmu_fetch_page(struct vcpu *v, gva_t gva, hva_t *page, gpa_t *page_gpa)
         *page_gpa = w.gpa & PAGE_MASK;
         return 0;
     }
-    *page = (hva_t)(uintptr_t)((gva & PAGE_MASK) + e->addend);
+    *page = (hva_t)(uintptr_t)((gva & PAGE_MASK) + v->tlb.e[ACC_EXEC][i].addend);
     *page_gpa = v->tlb.exec_page[i] & PAGE_MASK;
     return 0;
 }

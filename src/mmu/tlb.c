@@ -2,7 +2,8 @@
  *
  * An entry's tag is page | address space number | privilege. A space is a CR3's PCID (or "the"
  * space without PCIDs); flushing a space gives it a fresh number instead of touching entries, so
- * the arrays are swept only when numbers run out. An entry exists only where the fast path is
+ * the arrays are swept only when numbers run out, or global translations go. An entry of a global
+ * page serves every space (tlb_holds). An entry exists only where the fast path is
  * exactly right: plain RAM, permission for that privilege, A (and D for writes) already set, no
  * write trace, no data breakpoint on the page. */
 #include <string.h>
@@ -83,6 +84,7 @@ void tlb_flush_spaces(struct vcpu *v)
 {
     struct mmu_state *m = mmu_of(v);
     tell_all(v);
+    memset(v->tlb.e, 0xFF, sizeof v->tlb.e); /* those of global pages count in every space */
     for (u32 i = 0; i < SPACES; i++) m->space[i].valid = false;
     tlb_cr3_loaded(v, v->cr3);
 }
@@ -201,6 +203,13 @@ bool mmu_watched(const struct vcpu *v, gva_t gva)
     return false;
 }
 
+static void note_global(struct vcpu *v, u64 i, enum access kind, bool global)
+{
+    if (kind == ACC_EXEC) return; /* exec_page says it */
+    u64 *word = &v->tlb.global[kind][i / 64];
+    *word = (*word & ~BIT(i % 64)) | (global ? BIT(i % 64) : 0);
+}
+
 void tlb_fill(struct vcpu *v, gva_t gva, enum access kind, u64 ctx, const struct walk *w)
 {
     struct mmu_state *m = mmu_of(v);
@@ -211,6 +220,7 @@ void tlb_fill(struct vcpu *v, gva_t gva, enum access kind, u64 ctx, const struct
     struct tlb_entry *e = &v->tlb.e[kind][tlb_index(gva)];
     e->tag = (gva & PAGE_MASK) | ctx;
     e->addend = (u64)(uintptr_t)page - (gva & PAGE_MASK);
+    note_global(v, tlb_index(gva), kind, w->global);
     if (kind == ACC_EXEC)
         v->tlb.exec_page[tlb_index(gva)] = (w->gpa & PAGE_MASK) |
                                            (w->global ? TLB_EXEC_GLOBAL : 0) |

@@ -260,6 +260,60 @@ static void test_spaces_run_out(void **state)
     rig_destroy(r);
 }
 
+/* A global translation serves every address space, for data and for code, until INVLPG or INVPCID
+ * of any space names it or all globals go; others never do. */
+static u64 code_of(struct rig *r, gva_t gva)
+{
+    hva_t page;
+    gpa_t gpa;
+    assert_int_equal(mmu_fetch_page(r->v[0], gva, &page, &gpa), 0);
+    return (gpa - DATA) >> PAGE_SHIFT;
+}
+static void globals_same(struct rig *r, u64 data)
+{
+    const u64 walks = r->v[0]->stats.page_walks;
+    assert_int_equal(get(r, GVA + 0x1000), data);
+    assert_int_equal(code_of(r, GVA + 0x1000), data);
+    assert_int_equal(r->v[0]->stats.page_walks, walks);
+}
+static void test_global(void **state)
+{
+    (void)state;
+    enum { G = 1 << 8 };
+    struct rig *r = make_pcid();
+    struct vcpu *v = r->v[0];
+    v->cr4 |= CR4_PGE;
+    rig_mode(v);
+    rig_put(r, 0xB008, (DATA + 3 * PAGE_BYTES) | P | W | G, 8);
+    map(r, 1, 3, W | G);
+    for (u32 way = 0; way < 5; way++) {
+        load_cr3(r, ROOT | 5);
+        assert_int_equal(get(r, GVA + 0x1000), 3 + way);
+        assert_int_equal(code_of(r, GVA + 0x1000), 3 + way);
+        load_cr3(r, ROOT2 | 7);
+        globals_same(r, 3 + way);
+        assert_int_equal(get(r, GVA), 2); /* not global */
+        load_cr3(r, ROOT | 5 | BIT(63));
+        globals_same(r, 3 + way);
+        assert_int_equal(get(r, GVA), 1);
+        assert_int_equal(v->mmu->invpcid(v, 1, 5, 0), 0);
+        globals_same(r, 3 + way);
+        map(r, 1, 4 + way, W | G);
+        rig_put(r, 0xB008, (DATA + (4 + way) * PAGE_BYTES) | P | W | G, 8);
+        load_cr3(r, ROOT2 | 7 | BIT(63));
+        switch (way) {
+        case 0: v->mmu->invlpg(v, GVA + 0x1000); break;
+        case 1: assert_int_equal(v->mmu->invpcid(v, 0, 7, GVA + 0x1000), 0); break;
+        case 2: assert_int_equal(v->mmu->invpcid(v, 2, 0, 0), 0); break;
+        case 3: v->mmu->flush_all(v); break;
+        default: tlb_drop_all(v);
+        }
+        assert_int_equal(get(r, GVA + 0x1000), 4 + way);
+        assert_int_equal(code_of(r, GVA + 0x1000), 4 + way);
+    }
+    rig_destroy(r);
+}
+
 /* ---- what never gets a fast entry ------------------------------------------------------------ */
 
 struct heard {
@@ -413,6 +467,7 @@ int main(void)
         cmocka_unit_test(test_pcid),
         cmocka_unit_test(test_invpcid),
         cmocka_unit_test(test_spaces_run_out),
+        cmocka_unit_test(test_global),
         cmocka_unit_test(test_traced_page),
         cmocka_unit_test(test_watchpoints),
         cmocka_unit_test(test_crossing),

@@ -19,7 +19,7 @@ const u8 *bt_quick(struct vcpu *v, u64 address)
     const u64 n = (address >> PAGE_SHIFT) & (TLB_ENTRIES - 1);
     const u32 off = (u32)(address & ~PAGE_MASK);
     if (!is_canonical(v, address) || off + INSN_BYTES_MAX > PAGE_BYTES || s->lockstep) return NULL;
-    if (v->tlb.e[ACC_EXEC][n].tag != ((address & PAGE_MASK) | v->tlb.ctx)) return NULL;
+    if (!tlb_holds(&v->tlb, address, ACC_EXEC, (address & PAGE_MASK) | v->tlb.ctx)) return NULL;
     const u64 page = v->tlb.exec_page[n];
     if (!jump_is_noted(s, address, page)) return NULL;
     const gpa_t gpa = (page & PAGE_MASK) + off;
