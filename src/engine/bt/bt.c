@@ -205,7 +205,7 @@ static bool make_room(struct bt_state *s)
 /* Where the next block goes, with what the translator has to know about its page. */
 static struct bt_out prepare(struct bt_state *s, const struct bt_page *p)
 {
-    s->bt.hints = &p->hints;
+    s->bt.hints = code_hints(&s->code, p);
     s->bt.stubs = s->code.stubs;
     s->bt.user = s->v->cpl == 3;
     return (struct bt_out){

@@ -19,6 +19,8 @@ void bt_exit_fill_write(void);
 static const size_t slot_bytes = sizeof(struct bt_slot) * (BT_BLOCKS + 1);
 static const size_t mark_bytes = sizeof(struct bt_mark) * BT_MARKS;
 static const size_t index_bytes = sizeof(struct block_ref) * BLOCK_SETS * BLOCK_WAYS;
+static const size_t hints_bytes = sizeof(struct bt_hints) * BT_HINTS;
+static const size_t hint_of_bytes = sizeof(struct bt_page *) * BT_HINTS;
 static const size_t pages_bytes = sizeof(struct bt_page) * BT_PAGE_SETS * BT_PAGE_WAYS;
 
 /* jmp [rip+2]; the address: blocks reach the routines of enter.S, wherever those are. */
@@ -41,7 +43,9 @@ int code_init(struct bt_code *c, struct err *e)
     c->mark = hostmem_reserve(mark_bytes);
     c->pages = hostmem_reserve(pages_bytes);
     c->index = hostmem_reserve(index_bytes);
-    if (!c->slot || !c->mark || !c->pages || !c->index) {
+    c->hints = hostmem_reserve(hints_bytes);
+    c->hint_of = hostmem_reserve(hint_of_bytes);
+    if (!c->slot || !c->mark || !c->pages || !c->index || !c->hints || !c->hint_of) {
         rc = err_set(e, E_NOMEM, "code cache tables");
         goto fail;
     }
@@ -69,6 +73,8 @@ void code_fini(struct bt_code *c)
     hostmem_release(c->mark, mark_bytes);
     hostmem_release(c->pages, pages_bytes);
     hostmem_release(c->index, index_bytes);
+    hostmem_release(c->hints, hints_bytes);
+    hostmem_release(c->hint_of, hint_of_bytes);
     *c = (struct bt_code){0};
 }
 
@@ -139,6 +145,18 @@ struct bt_page *code_page(struct bt_code *c, gpa_t gpa, u32 variant, bool make)
     return free_way;
 }
 
+struct bt_hints *code_hints_make(struct bt_code *c, struct bt_page *p)
+{
+    if (p->hints) return &c->hints[p->hints];
+    const u32 k = c->hint_victim % (BT_HINTS - 1) + 1;
+    c->hint_victim = k;
+    if (c->hint_of[k] && c->hint_of[k]->hints == k) c->hint_of[k]->hints = 0;
+    memset(&c->hints[k], 0, sizeof c->hints[k]);
+    c->hint_of[k] = p;
+    p->hints = k;
+    return &c->hints[k];
+}
+
 /* Drop @p if it is a page of [first, last]. */
 static bool drop_if(struct bt_code *c, struct bt_page *p, u64 first, u64 last)
 {
@@ -184,7 +202,7 @@ const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, stru
     *s = (struct bt_slot){.b = *b,
                           .next = p->first,
                           .variant = (u32)((p->page - 1) % VARIANTS),
-                          .tests = p->hints.tests,
+                          .tests = code_hints(c, p)->tests,
                           .page_gpa = (p->page - 1) / VARIANTS << PAGE_SHIFT};
     s->b.mark = memcpy(&c->mark[c->marks], b->mark, b->marks * sizeof *b->mark);
     c->marks += b->marks;

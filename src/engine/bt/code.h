@@ -21,6 +21,7 @@ enum {
     JUMP_ENTRIES = 1 << 14,
     BLOCK_SETS = 1 << 15, /* of the index by physical address */
     BLOCK_WAYS = 4,
+    BT_HINTS = 2048, /* pages that may have hints at a time */
 };
 #define BT_CODE_BYTES MIB(64)
 #define JUMP_MASK 0x3FFFull /* address bits 13:0 choose the entry */
@@ -28,7 +29,7 @@ enum {
 struct bt_page {
     u64 page;  /* guest-physical page number * VARIANTS + variant + 1; 0 when unused */
     u32 first; /* its blocks: chain of block indices, 0 ends    */
-    struct bt_hints hints;
+    u32 hints; /* of code_hints; 0: there are none      */
 };
 struct bt_slot { /* a block in the cache */
     struct bt_block b;
@@ -56,6 +57,9 @@ struct bt_code {
     struct bt_mark *mark;  /* [BT_MARKS] */
     struct bt_page *pages; /* [BT_PAGE_SETS][BT_PAGE_WAYS] */
     u32 victim;
+    struct bt_hints *hints;   /* [BT_HINTS], the first for pages without: all zero */
+    struct bt_page **hint_of; /* [BT_HINTS]: who has them, if it names them, too */
+    u32 hint_victim;
     struct bt_stubs stubs;
     struct block_ref *index; /* [BLOCK_SETS][BLOCK_WAYS] */
     u64 flushes, drops;      /* how often everything, and single pages, were dropped */
@@ -71,6 +75,13 @@ bool code_drop(struct bt_code *c, gpa_t start, gpa_t end);
 /** code_page - record of the page, made if need be (@make), else NULL. Hints survive dropping
  * blocks, not eviction. */
 struct bt_page *code_page(struct bt_code *c, gpa_t gpa, u32 variant, bool make);
+/** code_hints - what is known of @p. code_hints_make - the same to be added to; a page that got its
+ * hints long ago may lose them for that. */
+static inline const struct bt_hints *code_hints(const struct bt_code *c, const struct bt_page *p)
+{
+    return &c->hints[p->hints];
+}
+struct bt_hints *code_hints_make(struct bt_code *c, struct bt_page *p);
 /** code_room - make sure a block fits; drops everything when it does not. True when it did that. */
 bool code_room(struct bt_code *c);
 /** code_add - take @bytes just emitted at c->used as block @b of @p; copies its

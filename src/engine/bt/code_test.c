@@ -88,7 +88,7 @@ static void test_drop(void **state)
     struct bt_code *c = make();
     const struct bt_slot *a = add(c, PAGE, 0, 8, 3), *b = add(c, PAGE, VARIANT_USER, 8, 1);
     const struct bt_slot *other = add(c, PAGE + PAGE_BYTES, 0, 8, 1);
-    code_page(c, PAGE, 0, false)->hints.stepped[1] = 5;
+    code_hints_make(c, code_page(c, PAGE, 0, false))->stepped[1] = 5;
     assert_false(code_drop(c, PAGE - PAGE_BYTES, PAGE));
     assert_true(code_drop(c, PAGE + 100, PAGE + 101)); /* any byte of the page */
     assert_null(code_find(c, PAGE + 8, 0));
@@ -96,7 +96,7 @@ static void test_drop(void **state)
     assert_ptr_equal(code_find(c, PAGE + PAGE_BYTES + 8, 0), other);
     assert_true(leads_to_lookup(c, a) && leads_to_lookup(c, b));
     assert_true(a->dropped && b->dropped && !other->dropped);
-    assert_int_equal(code_page(c, PAGE, 0, false)->hints.stepped[1], 5);
+    assert_int_equal(code_hints(c, code_page(c, PAGE, 0, false))->stepped[1], 5);
     assert_false(code_drop(c, PAGE, PAGE + 1));
     const struct bt_slot *again = add(c, PAGE, 0, 8, 2);
     assert_ptr_equal(code_find(c, PAGE + 8, 0), again);
@@ -223,13 +223,36 @@ static void test_mappings(void **state)
     code_fini(c);
 }
 
+/* More pages with hints than may have them: the first ones lose theirs, nobody gets another's. */
+static void test_hints_run_out(void **state)
+{
+    (void)state;
+    struct bt_code *c = make();
+    const u32 pages = BT_HINTS + 5;
+    struct bt_page *without = code_page(c, PAGE + pages * (u64)PAGE_BYTES, 0, true);
+    for (u32 n = 0; n < pages; n++) {
+        struct bt_page *p = code_page(c, PAGE + n * (u64)PAGE_BYTES, 0, true);
+        assert_int_equal(code_hints(c, p)->tested[3], 0);
+        code_hints_make(c, p)->tested[3] = (u8)(n % 255 + 1);
+    }
+    for (u32 n = 0; n < pages; n++) {
+        const struct bt_page *p = code_page(c, PAGE + n * (u64)PAGE_BYTES, 0, false);
+        assert_int_equal(code_hints(c, p)->tested[3], n < pages - (BT_HINTS - 1) ? 0 : n % 255 + 1);
+    }
+    assert_int_equal(code_hints(c, without)->tested[3], 0);
+    code_drop_all(c);
+    assert_int_equal(code_hints(c, code_page(c, PAGE, 0, true))->tested[3], 0);
+    code_fini(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_find),     cmocka_unit_test(test_host_addresses),
-        cmocka_unit_test(test_drop),     cmocka_unit_test(test_cross),
-        cmocka_unit_test(test_eviction), cmocka_unit_test(test_full),
-        cmocka_unit_test(test_poll),     cmocka_unit_test(test_mappings),
+        cmocka_unit_test(test_find),          cmocka_unit_test(test_host_addresses),
+        cmocka_unit_test(test_drop),          cmocka_unit_test(test_cross),
+        cmocka_unit_test(test_eviction),      cmocka_unit_test(test_full),
+        cmocka_unit_test(test_poll),          cmocka_unit_test(test_mappings),
+        cmocka_unit_test(test_hints_run_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

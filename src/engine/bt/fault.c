@@ -61,7 +61,7 @@ void bt_slow_site(struct bt_state *s, const struct bt_slot *slot, u16 off, u64 p
     if (++site->count < SLOW_FAULTS_MAX) return;
     site->pc = 0;
     struct bt_page *p = code_page(&s->code, slot->page_gpa, slot->variant, false);
-    if (p) retranslate(s, slot, off, p->hints.stepped);
+    if (p) retranslate(s, slot, off, code_hints_make(&s->code, p)->stepped);
 }
 
 /* An access that its code's form does not allow to be misaligned: the checked form, or, has it that
@@ -71,8 +71,9 @@ static bool misaligned(struct fault *f)
     struct bt_page *p = code_page(&f->s->code, f->slot->page_gpa, f->slot->variant, false);
     u16 off = f->mark->guest_off;
     if (!p) return leave_step(f);
-    bool checked = p->hints.checked[off / 8] >> (off % 8) & 1;
-    retranslate(f->s, f->slot, off, checked ? p->hints.stepped : p->hints.checked);
+    struct bt_hints *h = code_hints_make(&f->s->code, p);
+    bool checked = h->checked[off / 8] >> (off % 8) & 1;
+    retranslate(f->s, f->slot, off, checked ? h->stepped : h->checked);
     return leave_step(f);
 }
 

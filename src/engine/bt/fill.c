@@ -47,12 +47,13 @@ bool bt_miss(struct bt_state *s, const struct bt_slot *slot, u16 off, u64 pc)
     struct bt_page *p = code_page(&s->code, slot->page_gpa, slot->variant, false);
     site->pc = 0;
     if (!p) return false;
+    struct bt_hints *h = code_hints_make(&s->code, p);
     const u8 bit = (u8)(1u << (off % 8));
-    if (!(p->hints.tested[off / 8] & bit)) {
-        p->hints.tested[off / 8] |= bit;
-        p->hints.tests++;
+    if (!(h->tested[off / 8] & bit)) {
+        h->tested[off / 8] |= bit;
+        h->tests++;
     }
-    if (slot->tests == p->hints.tests) return false; /* it has all the tests there are */
+    if (slot->tests == h->tests) return false; /* it has all the tests there are */
     s->renew = slot;
     s->renew_rip = s->v->eng.code_base + slot->b.guest_off;
     s->renew_ctx = s->v->tlb.ctx;

@@ -306,8 +306,9 @@ static void hint_strings(struct bt_state *s, const struct block *b, gpa_t gpa)
         if (!(i->prefixes & (PFX_REP | PFX_REPNE)) || i->row == INSN_COMPUTE) continue;
         if (code_room(&s->code)) continue;
         struct bt_page *p = code_page(&s->code, gpa, bt_variant_of(s), true);
-        if (p->hints.stepped[off / 8] >> (off % 8) & 1) continue;
-        p->hints.stepped[off / 8] |= (u8)(1u << (off % 8));
+        u8 *stepped = code_hints_make(&s->code, p)->stepped;
+        if (stepped[off / 8] >> (off % 8) & 1) continue;
+        stepped[off / 8] |= (u8)(1u << (off % 8));
         code_drop(&s->code, gpa, gpa + 1);
     }
 }
