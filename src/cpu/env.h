@@ -29,6 +29,9 @@ struct cpu_env {
     u64 (*random)(void *ctx);
     /* VMCALL/VMMCALL: arguments in registers; result goes to RAX. Returns false for #UD. */
     bool (*hypercall)(void *ctx, struct vcpu *v);
+    /* The FERR# pin is now @ferr; returns IGNNE#. Only with CR0.NE clear (cpu/x87.h). May be NULL:
+     * x87 errors are #MF whatever NE says. */
+    bool (*x87_ferr)(void *ctx, struct vcpu *v, bool ferr);
     /* MONITOR/MWAIT, PAUSE hints need nothing from here. */
 };
 #endif

@@ -6,6 +6,7 @@
 #include "cpu/env.h"
 #include "cpu/exc_internal.h"
 #include "cpu/vcpu_mode.h"
+#include "cpu/x87.h"
 
 /* ---- common parts ---------------------------------------------------------------------------- */
 
@@ -165,6 +166,8 @@ static int deliver(struct vcpu *v, const struct event *ev, u64 ret_rip)
 enum x_result exc_deliver(struct vcpu *v, const struct event *ev)
 {
     struct event cur = *ev;
+    if (unlikely(ev->vector == EXC_MF) && ev->kind == EV_FAULT && x87_is_external(v))
+        return x87_report(v);
     /* Ends: benign, contributory, page fault, double fault is the longest chain. */
     while (deliver(v, &cur, v->rip)) {
         struct event first = cur, second = v->exc;

@@ -8,7 +8,7 @@
  * exc_deliver - deliver @ev at v->rip (faults: the faulting instruction; traps and interrupts: the
  * next one). Handles gates, IST, stack switches, exceptions during delivery (contributory, double
  * fault), task gates. Returns X_JUMP at the handler's first instruction, or X_SHUTDOWN for a triple
- * fault.
+ * fault. #MF with CR0.NE clear is no exception but a pin (cpu/x87.h): X_HALT or X_JUMP at v->rip.
  */
 enum x_result exc_deliver(struct vcpu *v, const struct event *ev);
 /** exc_soft_int - INT n, INT3, INTO, INT1 from exec functions: checks gate DPL, IOPL in v86; pushes

@@ -193,7 +193,7 @@ static void queries(void **state)
     v->gpr[RBX] = S_UCODE32;
     assert_int_equal(RUN(f, "\x0F\x02\xC3"), X_NEXT); /* LAR EAX, EBX */
     assert_true(zf(f));
-    assert_int_equal(v->gpr[RAX], 0x00C0FB00);
+    assert_int_equal(v->gpr[RAX], 0x00CFFB00);
     assert_int_equal(RUN(f, "\x0F\x03\xC3"), X_NEXT); /* LSL EAX, EBX */
     assert_int_equal(v->gpr[RAX], 0xFFFFFFFF);
     assert_int_equal(RUN(f, "\x0F\x00\xE3"), X_NEXT); /* VERR BX */

@@ -32,6 +32,7 @@ struct vcpu {
     u8 shadow; /* enum shadow: set by STI and MOV SS for one instruction */
     u8 run_state;
     bool nmi_masked;
+    bool x87_ferr; /* FERR# is up: an x87 error was reported with CR0.NE clear (cpu/x87.h) */
     /* every data segment has base 0 and no limit worth checking (64-bit mode: all but FS and GS) */
     bool flat;
     u8 fpu_fault[FPU_CLASSES]; /* 0 may run; 6 #UD; 7 #NM: kept by vcpu_mode_changed() */

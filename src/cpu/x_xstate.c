@@ -12,6 +12,7 @@
 #include "cpu/cpuid.h"
 #include "cpu/insn_exec.h"
 #include "cpu/seg.h"
+#include "cpu/x87.h"
 #include "cpu/xstate.h"
 
 enum { FX_ALIGN = 16, X_ALIGN = 64, FX_BYTES = 512 };
@@ -139,6 +140,7 @@ static void load_x87(struct vcpu *v, const u8 *b, bool wide)
     v->fx.fip = wide ? sign_extend(f.fip, FIP_BYTES) : (u32)f.fip; /* FDP keeps all its bits */
     v->fx.fdp = wide ? f.fdp : (u32)f.fdp;
     for (u32 r = 0; r < 8; r++) memcpy(v->fx.st[r], f.st[r], 10);
+    x87_changed(v);
 }
 
 static void init_x87(struct vcpu *v)
@@ -146,6 +148,7 @@ static void init_x87(struct vcpu *v)
     memset(&v->fx, 0, FX_MXCSR);
     memset(v->fx.st, 0, sizeof v->fx.st);
     v->fx.fcw = 0x37F;
+    x87_changed(v);
 }
 
 static bool mxcsr_valid(const struct vcpu *v, const u8 *b)

@@ -2,6 +2,7 @@
  * (intr_cpu_ops). */
 #include <sys/random.h>
 
+#include "dev/x87_ferr.h"
 #include "machine/machine.h"
 
 static struct cpu_slot *slot_of(struct vcpu *v) { return container_of(v, struct cpu_slot, v); }
@@ -110,6 +111,16 @@ static u64 env_random(void *ctx)
     return r;
 }
 
+static bool env_x87_ferr(void *ctx, struct vcpu *v, bool ferr)
+{
+    struct machine *m = ctx;
+    (void)v; /* the pins of all processors are tied together */
+    bus_lock(&m->bus);
+    bool ignne = x87_ferr_set(dev_find(&m->devs, "x87_ferr"), ferr);
+    bus_unlock(&m->bus);
+    return ignne;
+}
+
 /* KVM's hypercall numbers; none is offered yet beyond saying so (KVM: -KVM_ENOSYS = -1000). */
 static bool env_hypercall(void *ctx, struct vcpu *v)
 {
@@ -138,6 +149,7 @@ void env_init(struct machine *m)
         .wall_ns = env_wall_ns,
         .random = env_random,
         .hypercall = env_hypercall,
+        .x87_ferr = env_x87_ferr,
     };
 }
 

@@ -15,6 +15,7 @@
 #include "dev/pit.h"
 #include "dev/rtc.h"
 #include "dev/uart.h"
+#include "dev/x87_ferr.h"
 #include "machine/machine.h"
 #include "machine/pc_disks.h"
 #include "machine/pc_firmware.h"
@@ -26,6 +27,7 @@ enum {
     IRQ_COM1 = 4,
     IRQ_RTC = 8,
     IRQ_AUX = 12,
+    IRQ_FERR = 13,
     PIT_IOAPIC_INPUT = 2,
     COM1_BASE = 0x3F8,
 };
@@ -117,6 +119,8 @@ static int add_ports(struct machine *m, struct err *e)
     if (!com1 || dev_attach(com1, 0, COM1_BASE, e) < 0) return e->code;
     if (!add(m, &sysctl_class, "sysctl", NULL, e)) return e->code;
     if (!add(m, &isa_dma_class, "isa_dma", NULL, e)) return e->code;
+    struct x87_ferr_cfg ferr = {.irq = &m->gsi[IRQ_FERR]};
+    if (!add(m, &x87_ferr_class, "x87_ferr", &ferr, e)) return e->code;
     if (!add(m, &pvpanic_class, "pvpanic", NULL, e)) return e->code;
     if (!m->cfg.debug_exit) return 0;
     struct debug_con_cfg con = {.chardev = &m->serial.chardev};

@@ -7,9 +7,8 @@
 
 #include <stdlib.h>
 
+#include "cpu/x87.h"
 #include "engine/common/native_internal.h"
-
-enum { FSW_ES = 0x80 };
 
 struct native_state {
     struct native_cache cache;
@@ -98,7 +97,7 @@ static enum x_result exec_mem_checked(struct vcpu *v, const struct insn *i)
     const struct native_thunk *t = i->thunk;
     gva_t lin;
     if (unlikely(v->fpu_fault[i->fpu])) return vcpu_raise(v, v->fpu_fault[i->fpu]);
-    if (t->flags & THUNK_WAITS && v->fx.fsw & FSW_ES) return vcpu_raise(v, EXC_MF);
+    if (t->flags & THUNK_WAITS && v->fx.fsw & FSW_ERROR) return vcpu_raise(v, EXC_MF);
     if (t->touch != TOUCH_ALL) return native_run_partial(v, i, t);
     if (is_misaligned(v, i, t->align)) return vcpu_raise_err(v, EXC_GP, 0);
     if (insn_linear(v, i, &lin)) return X_FAULT;
@@ -155,7 +154,7 @@ static enum x_result exec_x87(struct vcpu *v, const struct insn *i)
     const u16 fop = v->fx.fop, unlikely_fop = t->fop ^ 0x7FF;
     const u64 fdp = v->fx.fdp, no_fdp = 0x00005EAD0000DEADull;
     if (unlikely(v->fpu_fault[i->fpu])) return vcpu_raise(v, v->fpu_fault[i->fpu]);
-    if (t->flags & THUNK_WAITS && v->fx.fsw & FSW_ES) return vcpu_raise(v, EXC_MF);
+    if (t->flags & THUNK_WAITS && v->fx.fsw & FSW_ERROR) return vcpu_raise(v, EXC_MF);
     v->fx.fop = unlikely_fop;
     v->fx.fdp = no_fdp;
     enum x_result r = !i->mem_bytes ? t->code(v, (void *)(uintptr_t)i, i)
@@ -166,6 +165,15 @@ static enum x_result exec_x87(struct vcpu *v, const struct insn *i)
     v->fx.fop = v->fx.fop == t->fop ? t->guest_fop : fop;
     if (v->fx.fdp == no_fdp) v->fx.fdp = fdp;
     else if (i->mem_bytes && v->fx.fdp) v->fx.fdp = insn_ea(v, i);
+    x87_changed(v);
+    return r;
+}
+
+/* x87 control: FNINIT, FNCLEX, FLDCW, FLDENV, FRSTOR, FNSAVE and the like. */
+static enum x_result exec_x87_control(struct vcpu *v, const struct insn *i)
+{
+    enum x_result r = i->mem_bytes ? exec_mem_checked(v, i) : exec_reg_fpu(v, i);
+    x87_changed(v);
     return r;
 }
 
@@ -187,6 +195,7 @@ static enum x_result exec_once(struct vcpu *v, const struct insn *i, const struc
 static insn_exec_fn *choose(const struct insn *i, const struct native_thunk *t, bool kept)
 {
     if (t->flags & THUNK_X87_PTR) return exec_x87;
+    if (i->fpu == FPU_X87) return exec_x87_control;
     if (!i->mem_bytes) {
         if (i->fpu != FPU_NONE || !kept) return exec_reg_fpu;
         return (insn_exec_fn *)(uintptr_t)t->code;
