@@ -1,4 +1,4 @@
-/* dev/misc.h - the small ones: system control ports, legacy DMA registers, debug ports. */
+/* dev/misc.h - the small ones: system control and debug ports. */
 #ifndef DEV_MISC_H
 #define DEV_MISC_H
 #include "bus/chardev.h"
@@ -6,9 +6,6 @@
 
 /* Port 0x92: fast A20, fast reset. cfg: NULL. */
 extern const struct dev_class sysctl_class;
-/* 8237 DMA controllers and page registers: they remember what is written and do nothing; ports
- * 0x80 (POST) included. */
-extern const struct dev_class isa_dma_class;
 /* Port 0xF4: a write of v ends the machine with status (v << 1) | 1, as QEMU's isa-debug-exit
  * does. */
 extern const struct dev_class debug_exit_class;

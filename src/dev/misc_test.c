@@ -1,5 +1,6 @@
 /* dev/misc_test.c - the small devices: sysctl, isa_dma, debug ports; and the class table. */
 #include "dev/classes.h"
+#include "dev/isa_dma.h"
 #include "dev/misc.h"
 #include "dev/test_storm.h"
 

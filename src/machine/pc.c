@@ -9,6 +9,7 @@
 #include "dev/acpi_pm.h"
 #include "dev/i8042.h"
 #include "dev/ioapic.h"
+#include "dev/isa_dma.h"
 #include "dev/misc.h"
 #include "dev/pci_host.h"
 #include "dev/pic.h"
@@ -118,7 +119,7 @@ static int add_ports(struct machine *m, struct err *e)
     struct dev *com1 = add(m, &uart_class, "uart0", &uart, e);
     if (!com1 || dev_attach(com1, 0, COM1_BASE, e) < 0) return e->code;
     if (!add(m, &sysctl_class, "sysctl", NULL, e)) return e->code;
-    if (!add(m, &isa_dma_class, "isa_dma", NULL, e)) return e->code;
+    if (!add(m, &isa_dma_class, "isa_dma", &(struct isa_dma_cfg){&m->mem}, e)) return e->code;
     struct x87_ferr_cfg ferr = {.irq = &m->gsi[IRQ_FERR]};
     if (!add(m, &x87_ferr_class, "x87_ferr", &ferr, e)) return e->code;
     if (!add(m, &pvpanic_class, "pvpanic", NULL, e)) return e->code;

@@ -4,12 +4,15 @@
 
 #include <stdlib.h>
 
+#include "dev/fdc.h"
 #include "dev/ide.h"
+#include "dev/rtc.h"
 #include "host/block.h"
 #include "machine/drive.h"
 #include "machine/machine.h"
 
-enum { IRQ_IDE = 14, IDE_BM_BASE = 0xC000, IDE_WORKERS = 1 };
+enum { CMOS_FLOPPY = 0x10, CMOS_EQUIPMENT = 0x14, EQUIPMENT = 0x06 };
+enum { IRQ_FDC = 6, IRQ_IDE = 14, IDE_BM_BASE = 0xC000, IDE_WORKERS = 1 };
 
 struct pc_disk {
     struct block *block;    /* owned; NULL: no disc */
@@ -65,6 +68,26 @@ static int add_ide(struct machine *m, struct err *e)
     return p->ide ? 0 : e->code;
 }
 
+/* The firmware reads in CMOS which floppy drives there are. */
+static int add_fdc(struct machine *m, struct err *e)
+{
+    struct pc_disks *p = m->disks;
+    struct dev *rtc = dev_find(&m->devs, "rtc");
+    struct fdc_cfg cfg = {.irq = &m->gsi[IRQ_FDC], .dma = dev_find(&m->devs, "isa_dma")};
+    u8 type[FDC_DRIVES] = {0};
+    for (u32 i = 0; i < p->set.count; i++) {
+        const struct drive *d = &p->set.drive[i];
+        if (d->iface != DRIVE_FLOPPY) continue;
+        cfg.disk[d->index] = p->disk[i].block;
+        type[d->index] = fdc_drive_type(block_bytes(p->disk[i].block));
+    }
+    if (!dev_create(&m->devs, &fdc_class, "fdc", &cfg, e)) return e->code;
+    rtc_cmos_set(rtc, CMOS_FLOPPY, (u8)(type[0] << 4 | type[1]));
+    if (type[0] || type[1])
+        rtc_cmos_set(rtc, CMOS_EQUIPMENT, EQUIPMENT | 1 | (type[0] && type[1] ? 1 << 6 : 0));
+    return 0;
+}
+
 int pc_disks_create(struct machine *m, struct err *e)
 {
     struct pc_disks *p = m->disks = calloc(1, sizeof *p);
@@ -72,7 +95,9 @@ int pc_disks_create(struct machine *m, struct err *e)
     int rc = drive_set_init(&p->set, &m->cfg, e);
     for (u32 i = 0; i < p->set.count && rc == 0; i++)
         rc = open_disk(m, &p->disk[i], &p->set.drive[i], e);
-    return rc < 0 ? rc : add_ide(m, e);
+    if (rc == 0) rc = add_ide(m, e);
+    if (rc == 0) rc = add_fdc(m, e);
+    return rc;
 }
 
 void pc_disks_destroy(struct machine *m)
