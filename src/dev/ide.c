@@ -2,7 +2,8 @@
  * and saved state. The legacy ports always answer; the decode enable bits of IDETIM are there for
  * drivers that look.
  * A write to the command block reaches both drives of a channel; a read comes from the selected
- * one. A drive that is absent beside a present one reads as zeroes, an empty channel as all-ones.
+ * one. A drive that is absent beside a present one reads as zeroes, an empty channel floats, but for
+ * bit 7, which the host pulls down so that nobody waits for BSY.
  * Spec: ATA/ATAPI-6 5, 6.4, 7, 9.16; PIIX3 data sheet 2.4.  Threads: under the bus lock. */
 #include "dev/ide.h"
 
@@ -138,10 +139,12 @@ int ide_firmware(struct dev *d, u16 base, struct err *e)
 
 static struct ide_chan *chan_of(struct dev *d, bool second) { return &self(d)->chan[second]; }
 
+enum { FLOATING = 0x7F };
+
 static u8 read_reg(struct ide_chan *c, u32 reg)
 {
     struct ide_unit *u = selected(c);
-    if (!c->unit[0].present && !c->unit[1].present) return 0xFF;
+    if (!c->unit[0].present && !c->unit[1].present) return FLOATING;
     if (!u->present) return 0;
     if (u->status & ST_BSY) return u->status;
     const struct ide_regs *r = c->control & CTL_HOB ? &u->hob : &u->reg;

@@ -417,8 +417,8 @@ static void test_features(void **state)
 static void test_two(void **state)
 {
     (void)state;
-    assert_int_equal(in8(&g.r, CMD2 + 7), 0xFF);
-    assert_int_equal(in8(&g.r, CTL2), 0xFF);
+    assert_int_equal(in8(&g.r, CMD2 + 7), 0x7F);
+    assert_int_equal(in8(&g.r, CTL2), 0x7F);
     out8(&g.r, CMD2 + 7, 0xEC);
     address(3, 1, false);
     set(SEL, 0xF0);
