@@ -12,6 +12,8 @@
 #define V_SAVE 208
 #define V_JUMP_CACHE 240
 #define V_JUMP_MASK 248
+/* struct jump_table: where its second half starts */
+#define JUMP_CODE 131072
 #define V_VEC_LOAD 256
 #define V_VEC_SAVE 264
 #define V_MXCSR 1032

@@ -42,6 +42,7 @@ OFFSET_IS(V_VEC_SAVE, eng.vec_save);
 OFFSET_IS(V_MXCSR, fx.mxcsr);
 OFFSET_IS(V_VEC, vec);
 OFFSET_IS(V_K, k);
+static_assert(offsetof(struct jump_table, code) == JUMP_CODE, "asm_offsets.h: JUMP_CODE");
 static_assert(EXIT_STEP == BT_EXIT_STEP && EXIT_LINK == BT_EXIT_LINK &&
                   EXIT_LOOKUP == BT_EXIT_LOOKUP && EXIT_POLL == BT_EXIT_POLL,
               "asm_offsets.h: exits");
@@ -49,13 +50,11 @@ static_assert(EXIT_STEP == BT_EXIT_STEP && EXIT_LINK == BT_EXIT_LINK &&
 /* ---- jump caches ------------------------------------------------------------------------------
  */
 
-static const size_t jump_bytes = sizeof(struct jump_entry) * JUMP_ENTRIES;
-
 static void jump_clear(struct jump_cache *j)
 {
-    if (j->used) memset(j->entry, 0, jump_bytes);
+    if (j->used) memset(j->table->minus_address, 0, sizeof j->table->minus_address);
     /* the entry address 0 hashes to must not look like a match */
-    j->entry[0].minus_address = 1;
+    j->table->minus_address[0] = 1;
     j->used = 0;
 }
 
@@ -100,9 +99,10 @@ static void jump_note(struct bt_state *s, u64 rip)
 /* Remember in @j where the code at linear @rip is. */
 static void jump_add(struct bt_state *s, struct jump_cache *j, u64 rip, const u8 *code)
 {
-    struct jump_entry *e = &j->entry[jump_index(rip)];
-    if (e->minus_address == 0 - rip && e->code == code) return;
-    *e = (struct jump_entry){0 - rip, code};
+    const u32 n = jump_index(rip);
+    if (j->table->minus_address[n] == 0 - rip && j->table->code[n] == code) return;
+    j->table->minus_address[n] = 0 - rip;
+    j->table->code[n] = code;
     j->used = ++s->jump_uses;
     jump_note(s, rip);
     if ((rip & ~PAGE_MASK) + INSN_BYTES_MAX > PAGE_BYTES) { /* may go on in the next page */
@@ -111,14 +111,15 @@ static void jump_add(struct bt_state *s, struct jump_cache *j, u64 rip, const u8
     }
 }
 
-/* Forget the entries of the group at @e whose instruction touches @page, a linear page number. */
-static void group_drop_page(struct jump_entry *e, u64 page)
+/* Forget the entries of the group at @minus whose instruction touches @page, a linear page number.
+ */
+static void group_drop_page(u64 *minus, u64 page)
 {
-    for (u32 k = 0; k < JUMP_GROUP; k++, e++) {
-        u64 address = 0 - e->minus_address;
+    for (u32 k = 0; k < JUMP_GROUP; k++, minus++) {
+        u64 address = 0 - *minus;
         bool inside = address >> PAGE_SHIFT == page;
         bool before = (address + INSN_BYTES_MAX - 1) >> PAGE_SHIFT == page;
-        if (inside || before) e->minus_address = 0 - NOWHERE;
+        if (inside || before) *minus = 0 - NOWHERE;
     }
 }
 
@@ -130,7 +131,8 @@ static void jump_drop_page(struct bt_state *s, gva_t gva)
         struct jump_cache *j = &s->jump[i];
         if (!j->used) continue;
         for (u32 back = 0; back < 2; back++)
-            group_drop_page(&j->entry[jump_index((page - back) << PAGE_SHIFT)], page);
+            group_drop_page(&j->table->minus_address[jump_index((page - back) << PAGE_SHIFT)],
+                            page);
     }
 }
 
@@ -274,8 +276,12 @@ const struct bt_slot *bt_find_block(struct bt_state *s)
     gpa_t gpa;
     if (!is_canonical(v, v->rip) || mmu_fetch_page(v, v->rip, &page, &gpa) || !page) return NULL;
     gpa += v->rip & ~PAGE_MASK;
-    const struct bt_slot *slot = code_find(&s->code, gpa, bt_variant_of(s));
-    if (likely(slot != NULL)) return slot;
+    const struct bt_slot *slot = code_known(&s->code, gpa, bt_variant_of(s));
+    if (likely(slot != NULL)) {
+        if (likely(!slot->dropped)) return slot;
+        mmu_protect_code(v, gpa, (u32)slot->b.guest_end - slot->b.guest_off);
+        if (code_revive(&s->code, slot, page + slot->b.guest_off)) return slot;
+    }
     const struct block *b = block_find(&s->decoded, v, &gpa);
     return b ? bt_translate_at(s, b, gpa) : find_cross(s, gpa);
 }
@@ -292,8 +298,6 @@ static bool may_enter(struct bt_state *s)
     atomic_store(&s->inside, false);
     return false;
 }
-
-static bool is_cross(const struct bt_slot *slot) { return slot->b.guest_end > PAGE_BYTES; }
 
 /* Code offset of a jump to page offset @off through the jump cache. */
 static u32 far_jump(struct bt_state *s, u16 off)
@@ -313,9 +317,15 @@ static void link_exit(struct bt_state *s, u32 site)
     const struct bt_slot *to = bt_find_block(s);
     if (!to || make_room(s)) return;
     if (s->code.flushes != flushes || s->code.drops != drops) return;
-    u32 target = to->b.code_off + to->b.near_off;
-    if (is_cross(to)) target = far_jump(s, to->b.guest_off);
-    code_patch_jump(&s->code, site, target);
+    if (is_cross(to)) {
+        code_patch_jump(&s->code, site, far_jump(s, to->b.guest_off));
+        return;
+    }
+    const u64 pc = (u64)(uintptr_t)s->code.rx + site;
+    const struct bt_slot *from = code_at(&s->code, pc);
+    bool forward = from && code_mark_of(&s->code, from, pc)->guest_off < to->b.guest_off;
+    u32 target = to->b.code_off + to->b.near_off + (forward ? BT_POLL_BYTES : 0);
+    code_link(&s->code, to, site, target);
 }
 
 /* An indirect jump went to an address that is not canonical: the #GP is the jump's own. Take it
@@ -435,7 +445,7 @@ static enum x_result run(struct vcpu *v)
     struct jump_cache *j = jump_current(s);
     jump_add(s, j, v->rip, code_far(&s->code, slot));
     if (!may_enter(s)) return X_JUMP;
-    v->eng.jump_cache = (u64)(uintptr_t)j->entry;
+    v->eng.jump_cache = (u64)(uintptr_t)j->table;
     s->variant = bt_variant_of(s);
     enum x_result r = enter(s, code_far(&s->code, slot));
     for (u32 n = 1; n < ENTRIES_MAX && r == X_JUMP; n++) {
@@ -515,8 +525,8 @@ static void choose_vectors(struct bt_state *s, const struct cpu_model *model)
 static int jump_init(struct bt_state *s, struct err *e)
 {
     for (u32 i = 0; i < JUMP_CACHES; i++) {
-        s->jump[i].entry = calloc(1, jump_bytes);
-        if (!s->jump[i].entry) return err_set(e, E_NOMEM, "jump caches");
+        s->jump[i].table = calloc(1, sizeof *s->jump[i].table);
+        if (!s->jump[i].table) return err_set(e, E_NOMEM, "jump caches");
     }
     jump_clear_all(s);
     s->v->eng.jump_mask = JUMP_MASK;
@@ -533,7 +543,7 @@ static void bt_fini(struct vcpu *v)
     fault_stack_fini(&s->stack);
     bt_tables_destroy(s->tables);
     bt_views_fini(&s->views);
-    for (u32 i = 0; i < JUMP_CACHES; i++) free(s->jump[i].entry);
+    for (u32 i = 0; i < JUMP_CACHES; i++) free(s->jump[i].table);
     code_fini(&s->code);
     hostmem_release(s->bt.plans, sizeof *s->bt.plans);
     cache_fini(&s->decoded);

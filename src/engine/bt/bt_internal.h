@@ -32,7 +32,8 @@
  * near entry (jumps within the page).
  *
  * Interrupts. Every near entry loads from a poll page which bt_kick() makes unreadable: the fault
- * is at an instruction boundary. */
+ * is at an instruction boundary. Jumps forward within the page go behind the poll: a loop has
+ * another jump. */
 #ifndef ENGINE_BT_BT_INTERNAL_H
 #define ENGINE_BT_BT_INTERNAL_H
 #include "base/err.h"
@@ -50,7 +51,7 @@ enum bt_exit {
 };
 
 /* ---- translation of one block (translate.c) ---- */
-enum { BT_BLOCK_INSNS = 64, BT_BLOCK_CODE_BYTES = 16384 };
+enum { BT_BLOCK_INSNS = 64, BT_BLOCK_CODE_BYTES = 16384, BT_POLL_BYTES = 7 };
 struct bt_mark {   /* where a guest instruction's host code starts */
     u16 host_off;  /* from the block's code start */
     u16 guest_off; /* from the page's start       */
@@ -58,10 +59,11 @@ struct bt_mark {   /* where a guest instruction's host code starts */
 struct bt_block {
     u32 code_off; /* of the far entry, in the code cache        */
     u32 code_bytes;
-    u16 near_off;  /* near entry, from code_off                  */
+    u16 near_off;  /* near entry, from code_off: the poll, BT_POLL_BYTES, and the rest */
     u16 guest_off; /* first byte, from the page's start          */
     u16 guest_end;
     u16 marks;
+    u32 copy_off;               /* the guest code it was made of, in the code cache */
     const struct bt_mark *mark; /* [marks], ascending in both */
 };
 /* What is known about instructions of a page, by byte offset, from earlier executions. */

@@ -21,6 +21,7 @@ static const size_t mark_bytes = sizeof(struct bt_mark) * BT_MARKS;
 static const size_t index_bytes = sizeof(struct block_ref) * BLOCK_SETS * BLOCK_WAYS;
 static const size_t hints_bytes = sizeof(struct bt_hints) * BT_HINTS;
 static const size_t hint_of_bytes = sizeof(struct bt_page *) * BT_HINTS;
+static const size_t link_bytes = sizeof(struct bt_link) * (BT_LINKS + 1);
 static const size_t pages_bytes = sizeof(struct bt_page) * BT_PAGE_SETS * BT_PAGE_WAYS;
 
 /* jmp [rip+2]; the address: blocks reach the routines of enter.S, wherever those are. */
@@ -41,11 +42,12 @@ int code_init(struct bt_code *c, struct err *e)
     if (rc < 0) goto fail;
     c->slot = hostmem_reserve(slot_bytes);
     c->mark = hostmem_reserve(mark_bytes);
+    c->link = hostmem_reserve(link_bytes);
     c->pages = hostmem_reserve(pages_bytes);
     c->index = hostmem_reserve(index_bytes);
     c->hints = hostmem_reserve(hints_bytes);
     c->hint_of = hostmem_reserve(hint_of_bytes);
-    if (!c->slot || !c->mark || !c->pages || !c->index || !c->hints || !c->hint_of) {
+    if (!c->slot || !c->mark || !c->link || !c->pages || !c->index || !c->hints || !c->hint_of) {
         rc = err_set(e, E_NOMEM, "code cache tables");
         goto fail;
     }
@@ -71,6 +73,7 @@ void code_fini(struct bt_code *c)
     hostmem_release(c->rx, BT_CODE_BYTES);
     hostmem_release(c->slot, slot_bytes);
     hostmem_release(c->mark, mark_bytes);
+    hostmem_release(c->link, link_bytes);
     hostmem_release(c->pages, pages_bytes);
     hostmem_release(c->index, index_bytes);
     hostmem_release(c->hints, hints_bytes);
@@ -83,12 +86,12 @@ void code_drop_all(struct bt_code *c)
     for (u32 i = 0; i < BT_PAGE_SETS * BT_PAGE_WAYS; i++)
         if (c->pages[i].page) c->pages[i].page = 0; /* untouched ones stay so */
     memset(c->index, 0, index_bytes);
-    c->slots = c->marks = 0;
+    c->slots = c->marks = c->links = 0;
     c->used = BT_CODE_START;
     c->flushes++;
 }
 
-/* ---- pages ------------------------------------------------------------------------------------
+/* ---- finding ----------------------------------------------------------------------------------
  */
 
 static struct bt_page *set_of(const struct bt_code *c, u64 id)
@@ -110,22 +113,75 @@ static void index_remove(struct bt_code *c, const struct bt_slot *slot)
     const u64 key = block_key(slot->page_gpa + slot->b.guest_off, slot->variant);
     struct block_ref *set = block_set(c, key);
     for (u32 i = 0; i < BLOCK_WAYS; i++)
-        if (set[i].key == key) set[i].key = 0;
+        if (set[i].key == key && set[i].slot == slot) set[i].key = 0;
 }
 
-static void drop_blocks(struct bt_code *c, struct bt_page *p)
+/* ---- dropping ---------------------------------------------------------------------------------
+ */
+
+static void drop_block(struct bt_code *c, struct bt_slot *s)
 {
-    for (u32 i = p->first; i; i = c->slot[i].next) {
-        u32 at = c->slot[i].b.code_off;
-        for (u32 k = i - 1; k <= i + 1 && k <= c->slots; k++) /* code_add_cross makes two of one */
-            c->slot[k].dropped |= k == i || (k && c->slot[k].b.code_off == at);
-        index_remove(c, &c->slot[i]);
-        c->rw[at] = 0xE9;
-        code_patch_jump(c, at + 1, c->stubs.lookup);
-    }
-    c->drops += p->first != 0;
-    p->first = 0;
+    const u32 at = s->b.code_off;
+    if (s->dropped) return;
+    s->dropped = true;
+    memcpy(s->head, c->rw + at, sizeof s->head);
+    c->rw[at] = 0xE9;
+    code_patch_jump(c, at + 1, c->stubs.lookup);
+    for (u32 i = s->links; i; i = c->link[i].next)
+        code_patch_jump(c, c->link[i].site, c->link[i].exit);
+    c->drops++;
 }
+
+/* Of the two slots of a block that crosses pages, too: they are neighbours. */
+static void kill_block(struct bt_code *c, u32 i)
+{
+    const u32 at = c->slot[i].b.code_off;
+    drop_block(c, &c->slot[i]);
+    for (u32 k = i - 1; k <= i + 1 && k <= c->slots; k++)
+        if (k && c->slot[k].b.code_off == at) c->slot[k].dropped = c->slot[k].dead = true;
+    index_remove(c, &c->slot[i]);
+    c->slot[i].links = 0;
+}
+
+bool code_revive(struct bt_code *c, const struct bt_slot *slot, const u8 *guest)
+{
+    const u32 index = (u32)(slot - c->slot), at = slot->b.code_off;
+    struct bt_slot *s = &c->slot[index];
+    if (memcmp(guest, c->rw + s->b.copy_off, (u32)s->b.guest_end - s->b.guest_off)) {
+        kill_block(c, index);
+        return false;
+    }
+    s->dropped = false;
+    memcpy(c->rw + at, s->head, sizeof s->head);
+    for (u32 i = s->links; i; i = c->link[i].next)
+        code_patch_jump(c, c->link[i].site, c->link[i].target);
+    return true;
+}
+
+/* Blocks of @p with code in the page's bytes [first, last]; dead ones leave the chain. */
+struct drop {
+    u32 first, last;
+    bool kill;
+};
+static bool drop_blocks(struct bt_code *c, struct bt_page *p, const struct drop *d)
+{
+    bool any = false;
+    for (u32 *link = &p->first; *link;) {
+        const u32 i = *link;
+        struct bt_slot *s = &c->slot[i];
+        bool hit = is_cross(s) || (s->b.guest_off <= d->last && s->b.guest_end > d->first);
+        any |= hit && !s->dropped;
+        if (hit && (d->kill || is_cross(s))) kill_block(c, i);
+        else if (hit) drop_block(c, s);
+        if (s->dead) *link = s->next;
+        else link = &s->next;
+    }
+    return any;
+}
+static const struct drop everything = {0, PAGE_BYTES - 1, true};
+
+/* ---- pages ------------------------------------------------------------------------------------
+ */
 
 struct bt_page *code_page(struct bt_code *c, gpa_t gpa, u32 variant, bool make)
 {
@@ -138,7 +194,7 @@ struct bt_page *code_page(struct bt_code *c, gpa_t gpa, u32 variant, bool make)
     if (!make) return NULL;
     if (!free_way) {
         free_way = &set[c->victim++ % BT_PAGE_WAYS];
-        drop_blocks(c, free_way);
+        drop_blocks(c, free_way, &everything);
     }
     memset(free_way, 0, sizeof *free_way);
     free_way->page = id;
@@ -157,30 +213,36 @@ struct bt_hints *code_hints_make(struct bt_code *c, struct bt_page *p)
     return &c->hints[k];
 }
 
-/* Drop @p if it is a page of [first, last]. */
-static bool drop_if(struct bt_code *c, struct bt_page *p, u64 first, u64 last)
+/* Of page @p what is in [start, end). */
+static bool drop_part(struct bt_code *c, struct bt_page *p, gpa_t start, gpa_t end, bool kill)
 {
-    if (!p->page || (p->page - 1) / VARIANTS < first || (p->page - 1) / VARIANTS > last)
-        return false;
-    bool any = p->first != 0;
-    drop_blocks(c, p);
-    return any;
+    const gpa_t page = (p->page - 1) / VARIANTS << PAGE_SHIFT;
+    if (!p->page || page >= end || page + PAGE_BYTES <= start) return false;
+    const struct drop d = {.first = (u32)(max_u64(start, page) - page),
+                           .last = (u32)(min_u64(end - page, PAGE_BYTES) - 1),
+                           .kill = kill};
+    return drop_blocks(c, p, &d);
 }
 
-bool code_drop(struct bt_code *c, gpa_t start, gpa_t end)
+static bool drop_range(struct bt_code *c, gpa_t start, gpa_t end, bool kill)
 {
     u64 first = start >> PAGE_SHIFT, last = (end - 1) >> PAGE_SHIFT;
     bool any = false, many = last - first >= BT_PAGE_SETS;
     for (u32 i = 0; i < BT_PAGE_SETS * BT_PAGE_WAYS && many; i++)
-        any |= drop_if(c, &c->pages[i], first, last);
+        any |= drop_part(c, &c->pages[i], start, end, kill);
     for (u64 page = first; page <= last && !many; page++) {
         for (u32 k = 0; k < VARIANTS; k++) {
             struct bt_page *p = code_page(c, page << PAGE_SHIFT, k, false);
-            if (p) any |= drop_if(c, p, page, page);
+            if (p) any |= drop_part(c, p, start, end, kill);
         }
     }
     return any;
 }
+bool code_drop(struct bt_code *c, gpa_t start, gpa_t end)
+{
+    return drop_range(c, start, end, false);
+}
+void code_kill(struct bt_code *c, gpa_t start, gpa_t end) { drop_range(c, start, end, true); }
 
 /* ---- blocks -----------------------------------------------------------------------------------
  */
@@ -226,8 +288,19 @@ const struct bt_slot *code_add_cross(struct bt_code *c, const struct bt_block *b
 
 void code_replace(struct bt_code *c, const struct bt_slot *old, const struct bt_slot *by)
 {
-    const u32 far = old->b.code_off, near = far + old->b.near_off;
-    c->rw[far] = c->rw[near] = 0xE9; /* jmp rel32; both are longer */
+    const u32 far = old->b.code_off, near = far + old->b.near_off, links = old->links;
+    const u32 moved = by->b.code_off + by->b.near_off - near;
+    struct bt_slot *to = &c->slot[by - c->slot];
+    kill_block(c, (u32)(old - c->slot));
+    for (u32 i = links, next; i; i = next) {
+        struct bt_link *l = &c->link[i];
+        next = l->next;
+        l->next = to->links;
+        to->links = i;
+        l->target += moved;
+        code_patch_jump(c, l->site, l->target);
+    }
+    c->rw[near] = 0xE9; /* jmp rel32, for its own loop; as the one over the far entry */
     code_patch_jump(c, far + 1, by->b.code_off);
     code_patch_jump(c, near + 1, by->b.code_off + by->b.near_off);
 }
@@ -258,6 +331,17 @@ void code_patch_jump(struct bt_code *c, u32 site, u32 target)
 {
     s32 rel = (s32)(target - (site + 4));
     memcpy(c->rw + site, &rel, sizeof rel);
+}
+
+void code_link(struct bt_code *c, const struct bt_slot *slot, u32 site, u32 target)
+{
+    struct bt_slot *s = &c->slot[slot - c->slot];
+    s32 rel;
+    if (c->links == BT_LINKS) return; /* until the next flush it leaves at each jump */
+    memcpy(&rel, c->rw + site, sizeof rel);
+    c->link[++c->links] = (struct bt_link){site, site + 4 + (u32)rel, target, s->links};
+    s->links = c->links;
+    code_patch_jump(c, site, target);
 }
 
 void code_poll_arm(struct bt_code *c) { mprotect(c->rx + BT_POLL_OFF, PAGE_BYTES, PROT_NONE); }

@@ -3,9 +3,12 @@
  *
  * One memfd mapped twice, writable and executable; bounded by BT_CODE_BYTES and filled front to
  * back; when it (or a table) is full everything is dropped. Layout: stubs, the poll page, blocks.
- * Dropping a page's blocks puts a jump to the lookup stub over their far entries: jump caches may
- * keep pointing there. Near entries are only reached from blocks of the same page. Owner: the
- * vCPU's thread, which never runs translated code meanwhile. */
+ *
+ * A dropped block is entered no more: a jump to the lookup stub lies over its far entry (jump
+ * caches may keep pointing there), and jumps linked to it lead to their exits again. Where its
+ * guest code was written it may turn out to be as it was: then the block is revived, with the jumps
+ * to it. Where its translation is no longer wanted it is dead. Owner: the vCPU's thread, which
+ * never runs translated code meanwhile. */
 #ifndef ENGINE_BT_CODE_H
 #define ENGINE_BT_CODE_H
 #include "engine/bt/bt_internal.h"
@@ -15,16 +18,18 @@ enum {
     BT_POLL_OFF = PAGE_BYTES, /* its page is made unreadable to stop translated code */
     BT_CODE_START = 2 * PAGE_BYTES,
     BT_BLOCKS = 1 << 17,
+    BT_LINKS = 1 << 18,
     BT_MARKS = 1 << 20,
     BT_PAGE_SETS = 2048,
     BT_PAGE_WAYS = 8,
     JUMP_ENTRIES = 1 << 14,
+    JUMP_SHIFT = 2,       /* few jumps go to addresses closer than 4 bytes */
     BLOCK_SETS = 1 << 15, /* of the index by physical address */
     BLOCK_WAYS = 4,
     BT_HINTS = 2048, /* pages that may have hints at a time */
 };
 #define BT_CODE_BYTES MIB(64)
-#define JUMP_MASK 0x3FFFull /* address bits 13:0 choose the entry */
+#define JUMP_MASK 0xFFFCull /* address bits 15:2 choose the entry: see jump_index */
 
 struct bt_page {
     u64 page;  /* guest-physical page number * VARIANTS + variant + 1; 0 when unused */
@@ -34,10 +39,18 @@ struct bt_page {
 struct bt_slot { /* a block in the cache */
     struct bt_block b;
     u32 next;     /* of the same page */
-    bool dropped; /* its far entry leads to the lookup stub */
+    u32 links;    /* jumps patched to lead here: chain of link indices, 0 ends */
+    bool dropped; /* not to be entered */
+    bool dead;    /* never again */
+    u8 head[5];   /* dropped: the bytes under the jump over its far entry */
     u32 variant;
     u32 tests; /* hints.tests of its page when it was translated */
     gpa_t page_gpa;
+};
+/* A direct jump from block to block of a page: the rel32 at @site. */
+struct bt_link {
+    u32 site, exit, target; /* code offsets: it leads to its exit or to the target */
+    u32 next;
 };
 /* The index of blocks by physical address. A set that overflows forgets one, which is translated
  * again if need be. */
@@ -45,16 +58,18 @@ struct block_ref {
     u64 key; /* block_key; 0 when empty */
     const struct bt_slot *slot;
 };
-struct jump_entry {
-    u64 minus_address;
-    const u8 *code;
+/* Host code by guest address. What an entry does not match, or is empty, goes the long way. */
+struct jump_table {
+    u64 minus_address[JUMP_ENTRIES];
+    const u8 *code[JUMP_ENTRIES];
 };
 struct bt_code {
     u8 *rw, *rx;
     u32 used; /* bytes */
-    u32 slots, marks;
+    u32 slots, marks, links;
     struct bt_slot *slot;  /* [BT_BLOCKS], 1-based, code_off ascending */
     struct bt_mark *mark;  /* [BT_MARKS] */
+    struct bt_link *link;  /* [BT_LINKS], 1-based */
     struct bt_page *pages; /* [BT_PAGE_SETS][BT_PAGE_WAYS] */
     u32 victim;
     struct bt_hints *hints;   /* [BT_HINTS], the first for pages without: all zero */
@@ -62,7 +77,7 @@ struct bt_code {
     u32 hint_victim;
     struct bt_stubs stubs;
     struct block_ref *index; /* [BLOCK_SETS][BLOCK_WAYS] */
-    u64 flushes, drops;      /* how often everything, and single pages, were dropped */
+    u64 flushes, drops;      /* how often everything, and blocks, were dropped */
 };
 int code_init(struct bt_code *c, struct err *e) MUST_USE;
 void code_fini(struct bt_code *c);
@@ -70,8 +85,11 @@ void code_drop_all(struct bt_code *c);
 /* A page may be translated in several variants: for user code (CPL 3) or supervisor code, and with
  * the guest's vector registers in the host's or not. */
 enum bt_variant { VARIANT_USER = 1 << 0, VARIANT_VEC = 1 << 1, VARIANTS = 4 };
-/** code_drop - forget the blocks of pages in [start, end). True when there were any. */
+/** code_drop - guest code in [start, end) may have changed: drop the blocks made of it until
+ * code_revive. True when there were any. */
 bool code_drop(struct bt_code *c, gpa_t start, gpa_t end);
+/** code_kill - the blocks made of guest code in [start, end) are to be translated anew. */
+void code_kill(struct bt_code *c, gpa_t start, gpa_t end);
 /** code_page - record of the page, made if need be (@make), else NULL. Hints survive dropping
  * blocks, not eviction. */
 struct bt_page *code_page(struct bt_code *c, gpa_t gpa, u32 variant, bool make);
@@ -101,6 +119,13 @@ const struct bt_slot *code_at(const struct bt_code *c, u64 pc);
 const struct bt_mark *code_mark_of(const struct bt_code *c, const struct bt_slot *s, u64 pc);
 /** code_patch_jump - make the rel32 field at code offset @site jump to code offset @target. */
 void code_patch_jump(struct bt_code *c, u32 site, u32 target);
+/** code_link - have the jump whose rel32 field is at code offset @site, now leading to its exit, go
+ * to @target, an entry of @s, as long as that is not dropped. */
+void code_link(struct bt_code *c, const struct bt_slot *s, u32 site, u32 target);
+/** code_revive - the dropped block @s is to be entered again if @guest, its guest code as it is
+ * now, is what it was made of, and dead if not. Returns which; @guest's writers are noticed by now.
+ */
+bool code_revive(struct bt_code *c, const struct bt_slot *s, const u8 *guest);
 /** code_poll_arm - make the next poll fault (any thread); code_poll_disarm - back to normal
  * (owner). */
 void code_poll_arm(struct bt_code *c);
@@ -110,8 +135,8 @@ static inline struct block_ref *block_set(const struct bt_code *c, u64 key)
 {
     return &c->index[(key ^ key >> 15 ^ key >> 30) % BLOCK_SETS * BLOCK_WAYS];
 }
-/** code_find - block of @variant at @gpa, or NULL. */
-static inline const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa, u32 variant)
+/** code_known - block of @variant at @gpa, dropped perhaps, but not dead; or NULL. */
+static inline const struct bt_slot *code_known(const struct bt_code *c, gpa_t gpa, u32 variant)
 {
     const u64 key = block_key(gpa, variant);
     const struct block_ref *set = block_set(c, key);
@@ -119,6 +144,13 @@ static inline const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa
         if (set[i].key == key) return set[i].slot;
     return NULL;
 }
+/** code_find - the same if it may be entered. */
+static inline const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa, u32 variant)
+{
+    const struct bt_slot *s = code_known(c, gpa, variant);
+    return s && !s->dropped ? s : NULL;
+}
+static inline bool is_cross(const struct bt_slot *s) { return s->b.guest_end > PAGE_BYTES; }
 static inline const u8 *code_far(const struct bt_code *c, const struct bt_slot *s)
 {
     return c->rx + s->b.code_off;

@@ -8,7 +8,7 @@
 
 #include "base/test.h"
 
-enum { PAGE = 0x5000, BYTES = 64, FAR_JUMP = 0xE9 };
+enum { PAGE = 0x5000, BYTES = 64, FAR_JUMP = 0xE9, GUEST_BYTE = 0x47 };
 
 static struct bt_code *make(void)
 {
@@ -32,7 +32,9 @@ static const struct bt_slot *add(struct bt_code *c, gpa_t page, u32 variant, u16
                          .mark = mark};
     assert_false(code_room(c));
     memset(c->rw + c->used, 0x90, insns * 16u);
-    return code_add(c, &b, code_page(c, page, variant, true), insns * 16u);
+    b.copy_off = c->used + insns * 16u;
+    memset(c->rw + b.copy_off, GUEST_BYTE, insns * 4u);
+    return code_add(c, &b, code_page(c, page, variant, true), insns * 20u);
 }
 
 static bool leads_to_lookup(const struct bt_code *c, const struct bt_slot *s)
@@ -90,7 +92,8 @@ static void test_drop(void **state)
     const struct bt_slot *other = add(c, PAGE + PAGE_BYTES, 0, 8, 1);
     code_hints_make(c, code_page(c, PAGE, 0, false))->stepped[1] = 5;
     assert_false(code_drop(c, PAGE - PAGE_BYTES, PAGE));
-    assert_true(code_drop(c, PAGE + 100, PAGE + 101)); /* any byte of the page */
+    assert_false(code_drop(c, PAGE + 100, PAGE + 101)); /* no code there */
+    assert_true(code_drop(c, PAGE + 11, PAGE + 12));
     assert_null(code_find(c, PAGE + 8, 0));
     assert_null(code_find(c, PAGE + 8, VARIANT_USER));
     assert_ptr_equal(code_find(c, PAGE + PAGE_BYTES + 8, 0), other);
@@ -103,6 +106,51 @@ static void test_drop(void **state)
     assert_true(code_drop(c, 0, ~0ull)); /* more pages than there are sets */
     assert_null(code_find(c, PAGE + 8, 0));
     assert_null(code_find(c, PAGE + PAGE_BYTES + 8, 0));
+    code_fini(c);
+}
+
+static u32 leads_to(const struct bt_code *c, u32 site)
+{
+    s32 rel;
+    memcpy(&rel, c->rx + site, sizeof rel);
+    return site + 4 + (u32)rel;
+}
+
+/* Only what was made of the written bytes goes; it comes back if they are the same. */
+static void test_revive(void **state)
+{
+    (void)state;
+    struct bt_code *c = make();
+    u8 guest[16];
+    memset(guest, GUEST_BYTE, sizeof guest);
+    const struct bt_slot *a = add(c, PAGE, 0, 64, 4), *b = add(c, PAGE, 0, 80, 4);
+    const u32 site = b->b.code_off + 20, exit = site + 9, target = a->b.code_off + a->b.near_off;
+    code_patch_jump(c, site, exit);
+    code_link(c, a, site, target);
+    assert_int_equal(leads_to(c, site), target);
+    assert_false(code_drop(c, PAGE, PAGE + 64));
+    assert_true(code_drop(c, PAGE + 79, PAGE + 80));
+    assert_true(a->dropped && !a->dead && !b->dropped);
+    assert_int_equal(leads_to(c, site), exit);
+    assert_null(code_find(c, PAGE + 64, 0));
+    assert_ptr_equal(code_known(c, PAGE + 64, 0), a);
+    assert_false(code_drop(c, PAGE + 64, PAGE + 80)); /* it is already */
+    assert_true(code_revive(c, a, guest));
+    assert_int_equal(c->rx[a->b.code_off], 0x90);
+    assert_int_equal(leads_to(c, site), target);
+    assert_ptr_equal(code_find(c, PAGE + 64, 0), a);
+    assert_true(code_drop(c, PAGE + 64, PAGE + 65));
+    guest[15] ^= 1;
+    assert_false(code_revive(c, a, guest));
+    assert_true(a->dead && leads_to_lookup(c, a));
+    assert_int_equal(leads_to(c, site), exit);
+    assert_null(code_known(c, PAGE + 64, 0));
+    code_kill(c, PAGE + 95, PAGE + 96);
+    assert_true(b->dead);
+    assert_false(code_drop(c, PAGE, PAGE + PAGE_BYTES));
+    assert_int_equal(code_page(c, PAGE, 0, false)->first, 0);
+    const struct bt_slot *again = add(c, PAGE, 0, 64, 4);
+    assert_ptr_equal(code_find(c, PAGE + 64, 0), again);
     code_fini(c);
 }
 
@@ -252,7 +300,7 @@ int main(void)
         cmocka_unit_test(test_drop),          cmocka_unit_test(test_cross),
         cmocka_unit_test(test_eviction),      cmocka_unit_test(test_full),
         cmocka_unit_test(test_poll),          cmocka_unit_test(test_mappings),
-        cmocka_unit_test(test_hints_run_out),
+        cmocka_unit_test(test_hints_run_out), cmocka_unit_test(test_revive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,6 +42,22 @@ static inline void em_pext32(struct emit *e, u8 dst, u8 src, u8 mask)
     em_vex_modrm(e, 0xF5, dst, mask);
 }
 
+/* dst = the bits of src that the mask at GS:@off names, packed */
+static inline void em_pext_gs(struct emit *e, u8 dst, u8 src, size_t off)
+{
+    em_byte(e, 0x65);
+    em_vex(e, 0x22, EM_64, (const u8[]){dst, src, 0});
+    em_byte(e, 0xF5);
+    em_modrm_mem(e, dst, (struct em_mem){REG_NONE, REG_NONE, 0, (s32)off});
+}
+/* jmp [base + disp] */
+static inline void em_jump_mem(struct emit *e, u8 base, s32 disp)
+{
+    em_rex(e, EM_32, 0, REG_NONE, base);
+    em_byte(e, 0xFF);
+    em_modrm_mem(e, 4, (struct em_mem){base, REG_NONE, 0, disp});
+}
+
 /* Jumps return the place of their displacement, for em_fix*. @cc: condition code or EM_JMP. */
 static inline u32 em_jump32(struct emit *e, int cc)
 {

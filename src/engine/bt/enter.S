@@ -254,12 +254,11 @@ leave:
     pop %rbx
     ret
 
-/* The jump cache (code.c): T1 = linear address of the target. Entries { minus the address, host code }; an entry that does not
- * match, or is empty, leads to bt_exit_lookup. No flag is touched. */
+/* The jump cache (struct jump_table): T1 = linear address of the target. An entry that does not match, or is empty, leads to
+ * bt_exit_lookup. No flag is touched. translate.c: tr_jump_table puts the same at each jump. */
     .globl bt_jump
 bt_jump:
     pextq %gs:V_JUMP_MASK, %r10, %r11
-    lea (%r11,%r11), %r11
     mov %rcx, %gs:V_SAVE
     mov %gs:V_JUMP_CACHE, %rcx
     lea (%rcx,%r11,8), %r11
@@ -269,6 +268,6 @@ bt_jump:
     mov %gs:V_SAVE, %rcx
     jmp bt_exit_lookup
 1:  mov %gs:V_SAVE, %rcx
-    jmp *8(%r11)
+    jmp *JUMP_CODE(%r11)
 
     .section .note.GNU-stack,"",@progbits

@@ -47,9 +47,10 @@ static bool again(struct fault *f)
 /* The instruction at @off gets different code from now on. */
 static void retranslate(struct bt_state *s, const struct bt_slot *slot, u16 off, u8 *hint_bits)
 {
+    const gpa_t gpa = slot->page_gpa + off;
     s->v->stats.bt_retranslations++;
     hint_bits[off / 8] |= (u8)(1u << (off % 8));
-    code_drop(&s->code, slot->page_gpa, slot->page_gpa + 1);
+    code_kill(&s->code, gpa, gpa + 1);
 }
 
 /* A site that faults again and again for reasons the tables cannot cure (MMIO, writes to traced

@@ -62,10 +62,10 @@ const u8 *bt_light_continue(struct bt_state *s)
     struct vcpu *v = s->v;
     struct jump_cache *j = cache_of(s);
     if (!j || event_waits(v)) return NULL;
-    v->eng.jump_cache = (u64)(uintptr_t)j->entry;
+    v->eng.jump_cache = (u64)(uintptr_t)j->table;
     s->variant = (v->cpl == 3 ? VARIANT_USER : 0) | (s->bt.vec_loaded ? VARIANT_VEC : 0);
-    const struct jump_entry *e = &j->entry[jump_index(v->rip)];
-    return e->minus_address == 0 - v->rip ? e->code : bt_quick(v, v->rip);
+    const u32 n = jump_index(v->rip);
+    return j->table->minus_address[n] == 0 - v->rip ? j->table->code[n] : bt_quick(v, v->rip);
 }
 
 static void count(struct vcpu *v)

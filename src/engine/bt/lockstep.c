@@ -196,7 +196,7 @@ static void translated(struct lockstep *l, struct vcpu *v)
 {
     struct bt_state *s = state_of(v);
     v->eng.code_base = v->rip & PAGE_MASK;
-    v->eng.jump_cache = (u64)(uintptr_t)s->jump[0].entry;
+    v->eng.jump_cache = (u64)(uintptr_t)s->jump[0].table;
     v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
     v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
     l->why = bt_enter(v, l->entry);
@@ -309,7 +309,7 @@ static void hint_strings(struct bt_state *s, const struct block *b, gpa_t gpa)
         u8 *stepped = code_hints_make(&s->code, p)->stepped;
         if (stepped[off / 8] >> (off % 8) & 1) continue;
         stepped[off / 8] |= (u8)(1u << (off % 8));
-        code_drop(&s->code, gpa, gpa + 1);
+        code_kill(&s->code, (gpa & PAGE_MASK) + off, (gpa & PAGE_MASK) + off + 1);
     }
 }
 

@@ -25,9 +25,10 @@ const u8 *bt_quick(struct vcpu *v, u64 address)
     const gpa_t gpa = (page & PAGE_MASK) + off;
     const struct bt_slot *slot = code_find(&s->code, gpa, s->variant);
     if (!slot) return NULL;
-    struct jump_entry *e = (struct jump_entry *)(uintptr_t)v->eng.jump_cache;
+    struct jump_table *jumps = (struct jump_table *)(uintptr_t)v->eng.jump_cache;
     const u8 *code = code_far(&s->code, slot);
     v->stats.bt_jump_misses++;
-    e[jump_index(address)] = (struct jump_entry){0 - address, code};
+    jumps->minus_address[jump_index(address)] = 0 - address;
+    jumps->code[jump_index(address)] = code;
     return code;
 }

@@ -21,6 +21,7 @@ enum {
 enum cold_kind {
     COLD_LINK,   /* exit to the same page: @arg = offset of the target   */
     COLD_FAR,    /* exit to code_base + @arg                              */
+    COLD_JUMP,   /* RCX is in TB: give both back, exit to stubs.lookup with T1 */
     COLD_STEP,   /* RCX is in TB: give it back, exit to stubs.step        */
     COLD_WINDOW, /* as COLD_STEP, but back to @back when T1 is a multiple of @arg */
     COLD_FILL,   /* RCX is in TB: give it back, fill the entry of @arg, go on at @back */
@@ -31,7 +32,7 @@ struct cold {
     u32 site, back;
     s64 arg;
 };
-enum { COLDS_MAX = 4 * BT_BLOCK_INSNS + 2 }; /* an instruction has four at most */
+enum { COLDS_MAX = 6 * BT_BLOCK_INSNS + 6 }; /* an instruction has six at most */
 enum { FILL_WRITE = 1 << 8 };                /* in @arg of COLD_FILL, beside a register */
 
 struct trans {
@@ -80,6 +81,9 @@ void tr_code_address(struct trans *t, u8 dst, s64 off);
 void tr_poll(struct trans *t);
 /** tr_branch - when @cc (EM_JMP: always) go to page offset @target, in this page or not. */
 void tr_branch(struct trans *t, int cc, s64 target);
+/** tr_jump_table - go to the linear address in T1. Should it turn out not to be canonical, bt.c
+ * takes this instruction back. */
+void tr_jump_table(struct trans *t);
 /** tr_may_run - false when instructions of i->fpu fault now, or need vector registers that are not
  * loaded. */
 bool tr_may_run(const struct trans *t);

@@ -120,18 +120,6 @@ static void push_return_address(struct trans *t)
     push_reg(t, TB);
 }
 
-/* Go to the guest address in T1. Should it turn out not to be canonical, bt.c takes this
- * instruction back. */
-static void jump_indirect(struct trans *t)
-{
-    em_byte(&t->e, 0x65); /* mov dword gs:[exit_site], offset in the page */
-    em_byte(&t->e, 0xC7);
-    em_modrm_mem(&t->e, 0,
-                 (struct em_mem){REG_NONE, REG_NONE, 0, offsetof(struct vcpu, eng.exit_site)});
-    em_u32(&t->e, t->off);
-    tr_jump_stub(t, t->bt->stubs.jump);
-}
-
 /* Step if the address in T1 is not canonical: nothing may be pushed then. T1 stays. */
 static void check_canonical(struct trans *t)
 {
@@ -158,7 +146,7 @@ static void call_indirect(struct trans *t)
     em_store_gs(&t->e, SAVE_VALUE, T1);
     push_return_address(t);
     em_load_gs(&t->e, T1, SAVE_VALUE);
-    tr_jump_stub(t, t->bt->stubs.jump);
+    tr_jump_table(t);
 }
 
 enum tr tr_call(struct trans *t)
@@ -179,7 +167,7 @@ enum tr tr_ret(struct trans *t)
     tr_lookup_read(t, RSP);
     em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_at(RSP));
     move_rsp(t, WORD + (u16)t->i->imm);
-    jump_indirect(t);
+    tr_jump_table(t);
     return TR_END;
 }
 
@@ -189,6 +177,6 @@ enum tr tr_jmp_mem_or_reg(struct trans *t)
     if (t->i->opsize != WORD) return TR_NONE;
     if (o->kind == OPND_MEM) load_operand(t);
     else em_mov(&t->e, T1, tr_guest(t, o->reg, T1));
-    jump_indirect(t);
+    tr_jump_table(t);
     return TR_END;
 }

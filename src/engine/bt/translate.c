@@ -12,6 +12,7 @@
 #include <Zydis/Mnemonic.h>
 
 #include "cpu/insn_exec.h"
+#include "engine/bt/code.h"
 #include "engine/bt/trans.h"
 
 /* ---- exits -------------------------------------------------------------------------------------
@@ -42,10 +43,29 @@ void tr_code_address(struct trans *t, u8 dst, s64 off)
 
 static bool in_page(s64 off) { return off >= 0 && off < (s64)PAGE_BYTES; }
 
+/* bt_jump of enter.S, in place: each jump has its own prediction. A table's entry that does not
+ * match is looked up the long way. */
+void tr_jump_table(struct trans *t)
+{
+    struct emit *e = &t->e;
+    em_pext_gs(e, T2, T1, offsetof(struct vcpu, eng.jump_mask));
+    em_mov(e, TB, RCX);
+    em_load_gs(e, RCX, offsetof(struct vcpu, eng.jump_cache));
+    em_lea(e, T2, (struct em_mem){RCX, T2, 3, 0});
+    em_mem_op(e, EM_MOV_LOAD, EM_64, RCX, (struct em_mem){T2, REG_NONE, 0, 0});
+    em_lea_sum(e, RCX, RCX, T1);
+    u32 hit = em_jump8(e, EM_JRCXZ);
+    tr_cold(t, COLD_JUMP, em_jump32(e, EM_JMP), 0);
+    em_fix8(e, hit);
+    em_mov(e, RCX, TB);
+    tr_table_reload(t);
+    em_jump_mem(e, T2, offsetof(struct jump_table, code));
+}
+
 static void put_far_jump(struct trans *t, s64 target)
 {
     tr_code_address(t, T1, target);
-    tr_jump_stub(t, t->bt->stubs.jump);
+    tr_jump_table(t);
 }
 
 void tr_branch(struct trans *t, int cc, s64 target)
@@ -87,6 +107,19 @@ static void put_fill(struct trans *t, const struct cold *c)
     tr_jump_stub(t, t->bt->stubs.fill[c->arg & FILL_WRITE ? 1 : 0]);
 }
 
+/* No block is known there. exit_site tells bt.c which instruction jumped. */
+static void put_lookup(struct trans *t, const struct cold *c)
+{
+    em_mov(&t->e, RCX, TB);
+    em_byte(&t->e, 0x65); /* mov dword gs:[exit_site], offset in the page */
+    em_byte(&t->e, 0xC7);
+    em_modrm_mem(&t->e, 0,
+                 (struct em_mem){REG_NONE, REG_NONE, 0, offsetof(struct vcpu, eng.exit_site)});
+    em_u32(&t->e, c->off);
+    tr_table_reload(t);
+    tr_jump_stub(t, t->bt->stubs.lookup);
+}
+
 static void put_cold(struct trans *t, const struct cold *c)
 {
     em_fix32(&t->e, c->site, t->e.n);
@@ -96,7 +129,11 @@ static void put_cold(struct trans *t, const struct cold *c)
         em_mov_imm(&t->e, T2, t->code_off + c->site);
         tr_jump_stub(t, t->bt->stubs.link);
         break;
-    case COLD_FAR: put_far_jump(t, c->arg); break;
+    case COLD_FAR:
+        t->off = c->off;
+        put_far_jump(t, c->arg);
+        break;
+    case COLD_JUMP: put_lookup(t, c); break;
     case COLD_WINDOW: put_window(t, c); break;
     case COLD_FILL: put_fill(t, c); break;
     default: em_mov(&t->e, RCX, TB); put_step(t, c->off);
@@ -256,7 +293,8 @@ static enum tr put_insn(struct trans *t)
 
 enum {
     INSN_CODE_MAX = 384, /* hot and cold code of one instruction */
-    COLD_CODE_MAX = 64,
+    COLD_CODE_MAX = 160, /* of one exit */
+    COPY_BYTES_MAX = BT_BLOCK_INSNS * INSN_BYTES_MAX,
 };
 
 void tr_poll(struct trans *t)
@@ -277,7 +315,7 @@ static void put_entries(struct trans *t)
 
 static bool has_room(const struct trans *t)
 {
-    return t->e.n + t->colds * COLD_CODE_MAX + 2 * INSN_CODE_MAX <= t->e.room;
+    return t->e.n + t->colds * COLD_CODE_MAX + 2 * INSN_CODE_MAX + COPY_BYTES_MAX <= t->e.room;
 }
 
 /* Where instructions are counted (v->count_insns), those of a run - nothing but the last of them
@@ -334,6 +372,8 @@ u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, stru
     if (!put_insns(&t, b, out, block)) tr_branch(&t, EM_JMP, block->guest_end);
     for (u32 k = 0; k < t.colds; k++) put_cold(&t, &t.cold[k]);
     block->code_bytes = t.e.n;
+    block->copy_off = out->off + t.e.n;
+    for (u32 k = 0; k < block->marks; k++) em_bytes(&t.e, b->first[k].bytes, b->first[k].len);
     return t.e.n;
 }
 
@@ -341,6 +381,7 @@ u32 bt_translate_jump(const struct bt *bt, u16 off, struct bt_out *out)
 {
     struct trans t = {.bt = bt, .code_off = out->off};
     t.e = (struct emit){.at = out->rw, .room = out->room};
-    put_far_jump(&t, off);
+    tr_code_address(&t, T1, off);
+    tr_jump_stub(&t, bt->stubs.jump);
     return t.e.n;
 }

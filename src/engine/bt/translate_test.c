@@ -267,6 +267,9 @@ static void set_up(void)
     static struct bt_state nothing;
     nothing.lockstep = (struct lockstep *)&nothing;
     T.v->engine_state = &nothing;
+    static struct jump_table jumps = {.minus_address = {1}};
+    g->jump_cache = (u64)(uintptr_t)&jumps;
+    g->jump_mask = JUMP_MASK;
     syscall(SYS_arch_prctl, ARCH_SET_GS, T.v);
 }
 /* cmocka puts its own signal handlers in place for each test. */
@@ -847,7 +850,11 @@ static void test_emission(void **state)
         random_block(1 + below(BLOCK_MAX - 6));
         if (!T.b.count) continue;
         u32 bytes = translate();
-        assert_int_equal(bytes, T.block.code_bytes);
+        const u8 *copy = T.code + T.block.copy_off; /* the guest code comes behind */
+        assert_int_equal(T.block.copy_off, CODE_START + T.block.code_bytes);
+        assert_int_equal(bytes, T.block.code_bytes + T.block.guest_end - T.block.guest_off);
+        assert_memory_equal(copy, T.b.first->bytes, T.b.first->len);
+        bytes = T.block.code_bytes;
         assert_in_range(T.block.marks, 1, T.b.count);
         assert_int_equal(T.block.guest_off, T.guest_off);
         check_emission(bytes);
