@@ -37,7 +37,8 @@ struct ring3_config {
     const char *cdrom;    /* path: shorthand for a drive with media=cdrom                  */
     const char *drive[RING3_DRIVES_MAX]; /* "file=PATH,if=ide|floppy|virtio,..."            */
     const char *display;   /* "none", "vnc=ADDR", "text", "png:FILE"; NULL: none            */
-    const char *serial;    /* "stdio", "file:PATH", "unix:PATH", "none"                     */
+    const char *serial;    /* "stdio", "file:PATH", "unix:PATH", "none"; NULL: stdio, or none where
+                              the display has the terminal                                      */
     const char *serial2;   /* the same for COM2; NULL: there is no second port              */
     const char *debugcon;  /* what firmware writes to port 0x402: as serial; NULL: nowhere  */
     const char *parallel;  /* "file:PATH", "spool:DIR"; NULL: there is no parallel port     */

@@ -11,20 +11,26 @@
 #include "cli/report.h"
 #include "cli/signals.h"
 #include "cli/verbs.h"
+#include "host/display.h"
 #include "host/tty.h"
 
-/* The sockets a running machine listens at: paths in @list, NULL at the end. */
-enum { SOCKETS_MAX = 4 };
-static void list_sockets(const char **list, const struct run_options *o, const struct control *c)
+/* The sockets a running machine listens at: @path, NULL at the end. */
+enum { SOCKETS_MAX = 6, SOCKET_PATH_BYTES = 108 };
+struct sockets {
+    const char *path[SOCKETS_MAX];
+    char display[SOCKET_PATH_BYTES];
+};
+static void list_sockets(struct sockets *s, const struct run_options *o, const struct control *c)
 {
     static const char prefix[] = "unix:";
-    const char *const serials[] = {o->cfg.serial, o->cfg.serial2};
+    const char *const serials[] = {o->cfg.serial, o->cfg.serial2, o->cfg.debugcon};
     u32 n = 0;
     for (u32 i = 0; i < ARRAY_LEN(serials); i++)
         if (serials[i] && !strncmp(serials[i], prefix, sizeof prefix - 1))
-            list[n++] = serials[i] + sizeof prefix - 1;
-    if (c) list[n++] = control_path(c);
-    list[n] = NULL;
+            s->path[n++] = serials[i] + sizeof prefix - 1;
+    if (display_socket(o->cfg.display, s->display, sizeof s->display)) s->path[n++] = s->display;
+    if (c) s->path[n++] = control_path(c);
+    s->path[n] = NULL;
 }
 
 /* Confine ourselves and run @vm to its end. */
@@ -32,9 +38,9 @@ static int run_confined(struct ring3_vm *vm, const struct run_options *o, const 
                         struct ring3_result *result)
 {
     struct err e;
-    const char *sockets[SOCKETS_MAX];
-    list_sockets(sockets, o, c);
-    if (!o->no_jail && jail_enter(sockets, &e) < 0) {
+    struct sockets sockets;
+    list_sockets(&sockets, o, c);
+    if (!o->no_jail && jail_enter(sockets.path, &e) < 0) {
         snprintf(result->reason, sizeof result->reason, "%.200s (--no-jail runs without)", e.text);
         return -1;
     }

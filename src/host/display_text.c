@@ -16,7 +16,7 @@
 #include "host/stream.h"
 
 enum { OUT_BYTES = 1 << 16, CELL_BYTES_MAX = 48, INPUT_ROOM = 16 };
-enum { NEVER = 0xFFFF };
+enum { NEVER = 0xFFFF, NEAR_CELLS = 6 };
 
 struct text_display {
     struct display *d;
@@ -61,19 +61,26 @@ static void put_attr(struct text_display *t, u8 attr)
         40 + ansi_color(attr >> 4 & 7), attr & 0x80 ? ";5" : "");
 }
 
-/* One row; @attr is what the terminal is set to, NEVER at first. */
+static void put_cell(struct text_display *t, const struct text_cell *c, u32 *attr)
+{
+    char utf8[CP437_UTF8_BYTES];
+    if (*attr != c->attr) put_attr(t, c->attr);
+    *attr = c->attr;
+    (void)cp437_utf8(c->ch, utf8);
+    put(t, "%s", utf8);
+}
+
+/* One row; @attr is what the terminal is set to, NEVER at first. A few cells that did not change
+ * are sent again: they are shorter than moving the cursor across. */
 static void draw_row(struct text_display *t, const struct text_screen *s, u32 row, u32 *attr)
 {
     u32 width = (u32)min_u64(s->columns, t->columns), at = NEVER;
     for (u32 x = 0; x < width; x++) {
         const struct text_cell *c = &s->cell[row][x], *was = &t->last.cell[row][x];
-        char utf8[CP437_UTF8_BYTES];
         if (c->ch == was->ch && c->attr == was->attr) continue;
-        if (at != x) put(t, "\x1b[%u;%uH", row - t->top + 1, x + 1);
-        if (*attr != c->attr) put_attr(t, c->attr);
-        *attr = c->attr;
-        (void)cp437_utf8(c->ch, utf8);
-        put(t, "%s", utf8);
+        bool near = at != NEVER && x - at <= NEAR_CELLS;
+        if (!near && at != x) put(t, "\x1b[%u;%uH", row - t->top + 1, x + 1);
+        for (u32 i = near ? at : x; i <= x; i++) put_cell(t, &s->cell[row][i], attr);
         at = x + 1;
     }
 }

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <rfb/rfb.h>
 #include <rfb/rfbregion.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -334,10 +335,20 @@ static int open_parts(struct vnc *s, const char *arg, struct err *e)
     return s->listen_watch ? 0 : e->code;
 }
 
+/* The library writes to sockets whose other end may be gone. A program with a handler of its own
+ * keeps it. */
+static void ignore_sigpipe(void)
+{
+    struct sigaction now, ignore = {.sa_handler = SIG_IGN};
+    if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+        sigaction(SIGPIPE, &ignore, NULL);
+}
+
 static int vnc_open(struct display *d, const char *arg, struct err *e)
 {
     struct vnc *s = calloc(1, sizeof *s);
     if (!s) return err_set(e, E_NOMEM, "display 'vnc=%s'", arg);
+    ignore_sigpipe();
     s->d = d;
     s->listen_fd = -1;
     int rc = open_parts(s, arg, e);

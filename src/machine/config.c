@@ -13,7 +13,6 @@ void ring3_config_init(struct ring3_config *cfg)
                                  .cmdline = "",
                                  .engine = "auto",
                                  .cpu = "max",
-                                 .serial = "stdio",
                                  .protocol = "auto",
                                  .memory_bytes = MIB(512),
                                  .cpus = 1};
@@ -22,13 +21,20 @@ void ring3_config_init(struct ring3_config *cfg)
 /* The string fields, so that copying and freeing cannot forget one. */
 static const char **strings_of(struct ring3_config *c, u32 i)
 {
-    const char **field[] = {&c->name,     &c->kernel,   &c->initrd,   &c->cmdline,
-                            &c->engine,   &c->cpu,      &c->serial,   &c->serial2,
-                            &c->parallel, &c->protocol, &c->firmware, &c->vars,
-                            &c->boot,     &c->cdrom,    &c->display,  &c->control,  &c->debugcon};
+    const char **field[] = {&c->name,     &c->kernel,  &c->initrd,  &c->cmdline,  &c->engine,
+                            &c->cpu,      &c->serial,  &c->serial2, &c->parallel, &c->protocol,
+                            &c->firmware, &c->vars,    &c->boot,    &c->cdrom,    &c->display,
+                            &c->control,  &c->debugcon};
     if (i < ARRAY_LEN(field)) return field[i];
     i -= ARRAY_LEN(field);
     return i < RING3_DRIVES_MAX ? &c->drive[i] : NULL;
+}
+
+/* The terminal is the serial port's unless the screen has it. */
+static const char *serial_of(const struct ring3_config *c)
+{
+    if (c->serial) return c->serial;
+    return display_is(c->display, "text") ? "none" : "stdio";
 }
 
 static int check(const struct ring3_config *c, struct err *e)
@@ -48,7 +54,11 @@ static int check(const struct ring3_config *c, struct err *e)
     if (c->memory_bytes % PAGE_BYTES)
         return err_set(e, E_INVAL, "%llu bytes of memory: not a multiple of 4096",
                        (unsigned long long)c->memory_bytes);
-    return stream_spec_check(c->serial, e);
+    int rc = display_spec_check(c->display, e);
+    if (rc < 0) return rc;
+    if (display_is(c->display, "text") && c->serial && !strcmp(c->serial, "stdio"))
+        return err_set(e, E_INVAL, "display 'text' and serial 'stdio' both want the terminal");
+    return stream_spec_check(serial_of(c), e);
 }
 
 int config_copy(struct ring3_config *to, const struct ring3_config *from, struct err *e)
@@ -56,9 +66,11 @@ int config_copy(struct ring3_config *to, const struct ring3_config *from, struct
     int rc = check(from, e);
     if (rc < 0) return rc;
     *to = *from;
+    struct ring3_config all = *from;
+    all.serial = serial_of(from);
     for (u32 i = 0; strings_of(to, i); i++) *strings_of(to, i) = NULL;
     for (u32 i = 0; strings_of(to, i); i++) {
-        const char *s = *strings_of((struct ring3_config *)from, i);
+        const char *s = *strings_of(&all, i);
         if (!s) continue;
         *strings_of(to, i) = strdup(s);
         if (!*strings_of(to, i)) return err_set(e, E_NOMEM, "configuration");
