@@ -79,12 +79,14 @@ int boot_image_open(struct boot_image **out, const char *kernel, const char *ini
 void boot_image_close(struct boot_image *img); /* NULL is fine */
 
 /**
- * boot_image_load - place everything in @mem and describe the entry state in @out.
+ * boot_image_load - place everything in @mem and describe the entry state in @out. The files leave
+ * the process's memory then and are read anew by the next call.
  * @mem  RAM laid out by e820_add_ram (or alike); not running
  * Errors: E_RANGE (kernel, initrd or command line does not fit), E_INVAL (@cfg asks for a protocol
- * the image does not offer), E_FORMAT. On error guest memory is unchanged.
+ * the image does not offer), E_FORMAT (also: a file has changed since the first call), E_SYS,
+ * E_NOMEM. On error guest memory is unchanged.
  */
-int boot_image_load(const struct boot_image *img, struct mem *mem, const struct boot_config *cfg,
+int boot_image_load(struct boot_image *img, struct mem *mem, const struct boot_config *cfg,
                     struct boot_entry *out, struct err *e) MUST_USE;
 
 enum { BOOT_CMDLINE_BYTES_MAX = BOOT_CMDLINE_END - BOOT_CMDLINE }; /* with the final NUL */

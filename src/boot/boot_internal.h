@@ -49,7 +49,9 @@ enum image_kind { IMAGE_BZIMAGE, IMAGE_ELF, IMAGE_FLAT };
 struct boot_image {
     enum image_kind kind;
     char *kernel_path, *initrd_path; /* owned, for messages; initrd_path NULL when there is none */
-    struct file_data kernel, initrd; /* owned */
+    struct file_data kernel, initrd; /* owned; data is NULL while asleep */
+    struct file_again kernel_again, initrd_again;
+    bool asleep;                     /* loaded: the files are read again when needed again */
     struct bzimage_info bz;          /* IMAGE_BZIMAGE */
     struct elf_info elf;             /* IMAGE_ELF     */
     struct multiboot_info multiboot; /* IMAGE_ELF, IMAGE_FLAT */

@@ -47,11 +47,14 @@ int boot_image_open(struct boot_image **out, const char *kernel, const char *ini
         rc = err_set(e, E_NOMEM, "kernel '%s'", kernel);
         goto fail;
     }
-    rc = file_read_all(&img->kernel, "kernel", kernel, BOOT_FILE_BYTES_MAX, e);
+    rc =
+        file_read_first(&img->kernel, &img->kernel_again, "kernel", kernel, BOOT_FILE_BYTES_MAX, e);
     if (rc < 0) goto fail;
     rc = parse(img, e);
     if (rc < 0) goto fail;
-    if (initrd) rc = file_read_all(&img->initrd, "initrd", initrd, BOOT_FILE_BYTES_MAX, e);
+    if (initrd)
+        rc = file_read_first(&img->initrd, &img->initrd_again, "initrd", initrd,
+                             BOOT_FILE_BYTES_MAX, e);
     if (rc < 0) goto fail;
     *out = img;
     return 0;
@@ -65,6 +68,8 @@ void boot_image_close(struct boot_image *img)
     if (!img) return;
     file_data_fini(&img->kernel);
     file_data_fini(&img->initrd);
+    file_again_fini(&img->kernel_again);
+    file_again_fini(&img->initrd_again);
     free(img->kernel_path);
     free(img->initrd_path);
     free(img);
@@ -121,19 +126,54 @@ static int carry_out(const struct boot_plan *p, struct mem *mem, struct err *e)
                   : 0;
 }
 
-int boot_image_load(const struct boot_image *img, struct mem *mem, const struct boot_config *cfg,
+/* Guest memory has the files now. Their sizes stay. */
+static void sleep_until_reset(struct boot_image *img)
+{
+    const u64 kernel_bytes = img->kernel.bytes, initrd_bytes = img->initrd.bytes;
+    file_data_fini(&img->kernel);
+    file_data_fini(&img->initrd);
+    img->kernel.bytes = kernel_bytes;
+    img->initrd.bytes = initrd_bytes;
+    img->asleep = true;
+}
+
+/* The files in memory again, as they were. */
+static int wake(struct boot_image *img, struct err *e)
+{
+    struct file_data kernel = {0}, initrd = {0};
+    if (!img->asleep) return 0;
+    int rc = file_read_again(&kernel, &img->kernel_again, img->kernel.bytes, "kernel",
+                             img->kernel_path, e);
+    if (rc == 0 && img->initrd_path)
+        rc = file_read_again(&initrd, &img->initrd_again, img->initrd.bytes, "initrd",
+                             img->initrd_path, e);
+    if (rc < 0) {
+        file_data_fini(&kernel);
+        return rc;
+    }
+    img->kernel = kernel;
+    img->initrd = initrd;
+    img->asleep = false;
+    return 0;
+}
+
+int boot_image_load(struct boot_image *img, struct mem *mem, const struct boot_config *cfg,
                     struct boot_entry *out, struct err *e)
 {
     int rc = choose(img, cfg->protocol, e);
+    if (rc < 0) return rc;
+    const int protocol = rc;
+    rc = wake(img, e);
     if (rc < 0) return rc;
     struct boot_plan *p = calloc(1, sizeof *p);
     if (!p) return err_set(e, E_NOMEM, "kernel '%s'", img->kernel_path);
     p->img = img;
     p->cfg = cfg;
     e820_build(&p->map, mem);
-    rc = make_plan(p, (enum boot_protocol)rc, e);
+    rc = make_plan(p, (enum boot_protocol)protocol, e);
     if (rc == 0) rc = carry_out(p, mem, e);
     if (rc == 0) *out = p->entry;
+    sleep_until_reset(img);
     free(p);
     return rc;
 }

@@ -118,6 +118,38 @@ static void test_bzimage64(void **state)
     close(rf.fd);
 }
 
+/* A reset loads the same image again, from the file as it was. */
+static void test_loads_again(void **state)
+{
+    (void)state;
+    struct vm vm;
+    u8 k[FIX_BZ_BYTES];
+    const u8 other = 0x77;
+    struct boot_image *img;
+    struct boot_config cfg = {.cmdline = "quiet"};
+    fixture_bzimage(k);
+    struct fixture_file kf = fixture_file(k, sizeof k);
+    struct fixture_file rf = fixture_file(initrd_bytes, sizeof initrd_bytes);
+    vm_init(&vm, MIB(16));
+    assert_int_equal(boot_image_open(&img, kf.path, rf.path, &vm.err), 0);
+    for (u32 n = 0; n < 4; n++) {
+        const bool changed = n == 2;
+        if (n) assert_int_equal(pwrite(rf.fd, changed ? &other : initrd_bytes + 7, 1, 7), 1);
+        assert_int_equal(mem_fill(&vm.mem, MIB(1), 0, MIB(15)), 0);
+        int rc = boot_image_load(img, &vm.mem, &cfg, &vm.entry, &vm.err);
+        assert_int_equal(rc, changed ? E_FORMAT : 0);
+        if (changed) assert_non_null(strstr(vm.err.text, "initrd '"));
+        if (changed) assert_non_null(strstr(vm.err.text, "has changed"));
+        if (changed) continue;
+        check_bytes(&vm, MIB(2), k + FIX_SETUP, FIX_PAYLOAD);
+        check_bytes(&vm, MIB(16) - 8192, initrd_bytes, sizeof initrd_bytes);
+    }
+    boot_image_close(img);
+    mem_fini(&vm.mem);
+    close(kf.fd);
+    close(rf.fd);
+}
+
 static void test_bzimage32_and_old(void **state)
 {
     (void)state;
@@ -477,7 +509,8 @@ int main(void)
         cmocka_unit_test(test_pvh),          cmocka_unit_test(test_multiboot),
         cmocka_unit_test(test_files),        cmocka_unit_test(test_initrd_limits),
         cmocka_unit_test(test_partial_unit), cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_config),       cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_loads_again),  cmocka_unit_test(test_config),
+        cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,6 +51,50 @@ static void test_reads_whole(void **state)
     rmdir(d.path);
 }
 
+/* The same bytes once more, whatever has happened to the name; not when the file has changed. */
+static void test_reads_again(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        u32 bytes;
+        const char *says;
+    } changes[] = {{"0123456789abcdef0123456789abcdef0123456789ABCDEF0", 49, "has changed"},
+                   {"0123456789abcdef0123456789abcdef0123456789abcdef", 48, "shrank"},
+                   {"0123456789abcdef0123456789abcdef0123456789abcdef01", 50, "has changed"},
+                   {"", 0, "shrank"},
+                   {"0123456789abcdef0123456789abcdef0123456789abcdef0", 49, NULL}};
+    struct dir d;
+    struct file_data f, g;
+    struct file_again again;
+    struct err e = {0};
+    setup(&d);
+    assert_int_equal(file_read_first(&f, &again, "initrd", in(&d, "a"), 99, &e), E_NOENT);
+    file_again_fini(&again);
+    write_file(in(&d, "a"), changes[4].text, 49);
+    assert_int_equal(file_read_first(&f, &again, "initrd", in(&d, "a"), 99, &e), 0);
+    for (u32 n = 0; n < ARRAY_LEN(changes); n++) {
+        e = (struct err){0};
+        write_file(in(&d, "a"), changes[n].text, changes[n].bytes);
+        int rc = file_read_again(&g, &again, f.bytes, "initrd", in(&d, "a"), &e);
+        assert_int_equal(rc, changes[n].says ? E_FORMAT : 0);
+        if (rc < 0) assert_null(g.data);
+        if (rc < 0) assert_non_null(strstr(e.text, changes[n].says));
+        else assert_memory_equal(f.data, g.data, f.bytes);
+        file_data_fini(&g);
+    }
+    unlink(in(&d, "a"));
+    write_file(in(&d, "a"), "another", 7);
+    assert_int_equal(file_read_again(&g, &again, f.bytes, "initrd", "a", &e), 0);
+    assert_memory_equal(f.data, g.data, f.bytes);
+    file_data_fini(&f);
+    file_data_fini(&g);
+    file_again_fini(&again);
+    file_again_fini(&again); /* twice is fine */
+    unlink(in(&d, "a"));
+    rmdir(d.path);
+}
+
 static void check_fails(const char *path, int code, const char *says)
 {
     struct file_data f = {(u8 *)1, 1};
@@ -91,6 +135,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reads_whole),
+        cmocka_unit_test(test_reads_again),
         cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

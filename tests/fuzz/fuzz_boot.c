@@ -40,7 +40,7 @@ static u64 digest(const struct mem *m)
     return h;
 }
 
-static void load(const struct boot_image *img, const char *cmdline)
+static void load(struct boot_image *img, const char *cmdline)
 {
     static const u64 sizes[] = {MIB(1), MIB(2), MIB(3), MIB(4), MIB(8)};
     struct err e = {0};
