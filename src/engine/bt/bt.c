@@ -561,7 +561,7 @@ static int bt_init(struct vcpu *v, struct err *e)
     s->observer = (struct tlb_observer){NULL, s, on_page, on_space, on_all, on_writes, on_ctx};
     int rc = native_init(v, e);
     if (rc == 0)
-        rc = cache_init(&s->decoded, (struct cache_size){.sets = 128, .insns = 48 * 1024}, e);
+        rc = cache_init(&s->decoded, (struct cache_size){.sets = 64, .insns = 24 * 1024}, e);
     if (rc == 0) rc = code_init(&s->code, e);
     if (rc == 0 && !(s->bt.plans = hostmem_reserve(sizeof *s->bt.plans)))
         rc = err_set(e, E_NOMEM, "plans of instructions");
