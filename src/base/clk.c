@@ -50,6 +50,7 @@ u64 clk_now_ns(const struct clk *c)
     }
 }
 
+u64 clk_host_ns(void) { return host_now(CLOCK_MONOTONIC); }
 u64 clk_wall_ns(const struct clk *c) { return c->wall_base_s_ns + clk_now_ns(c); }
 
 static void seq_begin(struct clk *c)

@@ -40,6 +40,9 @@ void clk_stop(struct clk *c);
 /** clk_now_ns - virtual time; lock-free, never goes backwards except by clk_set_ns. Cost: one
  * clock_gettime. */
 u64 clk_now_ns(const struct clk *c);
+/** clk_host_ns - the host's monotonic time, for counters of how long something took; never for what
+ * a guest can see. */
+u64 clk_host_ns(void);
 /* Nanoseconds since 1970 UTC of the guest's wall clock: wall base + clk_now_ns. */
 u64 clk_wall_ns(const struct clk *c);
 /* Move a manual clock forward; does not run timers. */

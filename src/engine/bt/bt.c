@@ -12,8 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clk.h"
 #include "cpu/cpuid.h"
-#include "cpu/env.h"
 #include "cpu/insn_exec.h"
 #include "cpu/seg.h"
 #include "engine/bt/asm_offsets.h"
@@ -214,11 +214,6 @@ static struct bt_out prepare(struct bt_state *s, const struct bt_page *p)
         .rw = s->code.rw + s->code.used, .off = s->code.used, .room = BT_BLOCK_CODE_BYTES};
 }
 
-static u64 now_ns(const struct vcpu *v)
-{
-    return v->env->clock_ns ? v->env->clock_ns(v->env->ctx) : 0;
-}
-
 const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b, gpa_t gpa)
 {
     struct vcpu *v = s->v;
@@ -226,9 +221,9 @@ const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b,
     make_room(s);
     struct bt_page *p = code_page(&s->code, gpa, bt_variant_of(s), true);
     struct bt_out out = prepare(s, p);
-    const u64 start = now_ns(v);
+    const u64 start = clk_host_ns();
     u32 bytes = bt_translate(&s->bt, b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
-    v->stats.bt_translate_ns += now_ns(v) - start;
+    v->stats.bt_translate_ns += clk_host_ns() - start;
     v->stats.bt_translations++;
     v->stats.bt_translated += made.marks;
     return code_add(&s->code, &made, p, bytes);

@@ -203,7 +203,7 @@ static enum tr fence(struct trans *t)
     case ZYDIS_MNEMONIC_LFENCE: em_bytes(&t->e, "\x0F\xAE\xE8", 3); return TR_NEXT;
     case ZYDIS_MNEMONIC_MFENCE: em_bytes(&t->e, "\x0F\xAE\xF0", 3); return TR_NEXT;
     case ZYDIS_MNEMONIC_SFENCE: em_bytes(&t->e, "\x0F\xAE\xF8", 3); return TR_NEXT;
-    case ZYDIS_MNEMONIC_SERIALIZE: return TR_NEXT; /* ends a block, so a poll follows */
+    case ZYDIS_MNEMONIC_SERIALIZE: tr_poll(t); return TR_NEXT; /* has code changed? */
     default: return TR_NONE;
     }
 }
