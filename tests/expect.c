@@ -319,6 +319,7 @@ int main(int argc, char **argv)
         else if (opt == 't') s.limit_s = atoi(optarg);
         else return 2;
     }
+    if (s.log) setvbuf(s.log, NULL, _IONBF, 0); /* tests look while it grows */
     FILE *script = argc - optind >= 2 ? fopen(argv[optind], "r") : NULL;
     s.seen = calloc(1, SEEN_BYTES_MAX + 1);
     if (!script || !s.seen || start(&s, argv + optind + 1) < 0) {

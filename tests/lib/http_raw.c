@@ -1,10 +1,11 @@
 /* http_raw - a client without manners, for tests of the control socket.
  *
- *   http_raw SOCKET              send standard input, print what comes until the other side closes
- *   http_raw SOCKET -s           the same, a byte at a time
- *   http_raw SOCKET -i N         open N connections that say nothing, then print "open" and wait for
- *                                the end of standard input
- *   http_raw SOCKET -d           send standard input and read nothing for half a second, then print
+ *     http_raw SOCKET          send standard input, print what comes until the other side closes
+ *     http_raw SOCKET -s       the same, a byte at a time
+ *     http_raw SOCKET -d       the same, but read nothing for half a second first
+ *     http_raw SOCKET -i N     open N connections that say nothing, print "open", wait for the end
+ *                              of standard input
+ *
  * Gives up after 20 s without a byte: exit status 3. */
 #include <errno.h>
 #include <stdio.h>

@@ -24,9 +24,10 @@ recipe=$(CDPATH='' cd -- "$here/../../guest/initramfs" && pwd)
 mkdir -p "$1" || die "cannot create $1"
 out=$(CDPATH='' cd -- "$1" && pwd)
 
-# The modules init loads, in order: panic notification, which the cloud kernel has as modules.
+# The modules init loads, in order: panic notification, input events and the power button, which the cloud kernel has as
+# modules.
 modules() {
-    for m in misc/pvpanic/pvpanic misc/pvpanic/pvpanic-mmio; do
+    for m in misc/pvpanic/pvpanic misc/pvpanic/pvpanic-mmio input/evdev acpi/button; do
         for f in "$out/linux/lib/modules/$(cat "$out/kernel-release")/kernel/drivers/$m".ko*; do
             [ ! -e "$f" ] || echo "$f"
         done
