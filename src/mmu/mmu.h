@@ -15,8 +15,10 @@ struct walk {
     bool user;     /* U/S at every level                                        */
     bool exec;     /* not NX at any level                                       */
     bool global;
-    bool accessed; /* A is set at every level: the processor may keep the translation */
-    u32 error;     /* #PF error code when the walk returned X_FAULT             */
+    bool accessed;  /* A is set at every level: the processor may keep the translation */
+    u32 error;      /* #PF error code when the walk returned X_FAULT             */
+    gpa_t entry_at; /* of the leaf entry; ~0 without paging                      */
+    u8 above;       /* for mmu_walk_beside: rights the entries above the leaf give */
 };
 enum walk_flags {
     WALK_SYS = 1 << 0,  /* implicit supervisor access */
@@ -29,6 +31,14 @@ enum walk_flags {
  * paging off too.
  */
 int mmu_walk(struct vcpu *v, gva_t gva, enum access kind, u32 flags, struct walk *w);
+
+/**
+ * mmu_walk_beside - the page @pages behind (before, when negative) that of @near, which mmu_walk
+ * just gave for a 4 KiB page whose A bits are set, in the same page table: as mmu_walk with
+ * ACC_READ and WALK_PEEK, but reads one entry only. X_FAULT leaves @w undefined. Also X_FAULT
+ * without paging.
+ */
+int mmu_walk_beside(struct vcpu *v, const struct walk *near, s32 pages, struct walk *w);
 
 /* v->tlb.ctx: | address space number 11:2 | privilege 1:0 |. Numbers are not used again before
  * all(). */

@@ -12,6 +12,7 @@ enum {
     PTE_D = 1 << 6,
     PTE_PS = 1 << 7,
     PTE_G = 1 << 8,
+    ABOVE_NX = PTE_A, /* in walk.above, beside PTE_W and PTE_U */
     LEVELS_MAX = 5,
     WALK_RETRIES = 64, /* entries changing under the walk: another vCPU is at it */
 };
@@ -140,6 +141,11 @@ static int descend(struct vcpu *v, const struct shape *s, gva_t gva, struct walk
             w->error |= PF_P | PF_RSVD;
             return X_FAULT;
         }
+        if (leaf) {
+            w->entry_at = at;
+            w->above =
+                (u8)((w->writable ? PTE_W : 0) | (w->user ? PTE_U : 0) | (w->exec ? 0 : ABOVE_NX));
+        }
         if (!pdpte) {
             w->accessed &= (e & PTE_A) != 0;
             w->writable &= (e & PTE_W) != 0;
@@ -164,7 +170,16 @@ static void identity(gva_t gva, struct walk *w)
                        .writable = true,
                        .user = true,
                        .exec = true,
-                       .accessed = true};
+                       .accessed = true,
+                       .entry_at = ~0ull};
+}
+
+/* A fast write entry needs D set and a write allowed to this privilege; a fetch is checked against
+ * other rules, so it tells nothing about writes. */
+static void note_writable(const struct vcpu *v, struct walk *w, enum access kind, u64 leaf)
+{
+    bool may_write = kind != ACC_EXEC && (w->writable || (!(v->cr0 & CR0_WP) && v->cpl != 3));
+    w->writable = may_write && leaf & PTE_D;
 }
 
 int mmu_walk(struct vcpu *v, gva_t gva, enum access kind, u32 flags, struct walk *w)
@@ -189,10 +204,28 @@ int mmu_walk(struct vcpu *v, gva_t gva, enum access kind, u32 flags, struct walk
         w->accessed = set_accessed(v, &s, &p, kind == ACC_WRITE);
         if (w->accessed) break;
     }
-    /* a fast write entry needs D set and a write allowed to this privilege; a fetch is checked
-     * against other rules, so it tells nothing about writes */
-    bool may_write = kind != ACC_EXEC && (w->writable || (!(v->cr0 & CR0_WP) && v->cpl != 3));
-    w->writable = may_write && p.entry[p.count - 1] & PTE_D;
+    note_writable(v, w, kind, p.entry[p.count - 1]);
+    return 0;
+}
+
+int mmu_walk_beside(struct vcpu *v, const struct walk *near, s32 pages, struct walk *w)
+{
+    if (near->entry_at == ~0ull) return X_FAULT;
+    const struct shape s = shape_of(v);
+    const gpa_t at = near->entry_at + (u64)((s64)pages * s.entry_bytes);
+    const u64 e = read_entry(v->mem, at, s.entry_bytes);
+    if (!(e & PTE_P) || e & reserved_bits(v, &s, 0, true)) return X_FAULT;
+    *w = (struct walk){.gpa = leaf_base(&s, 0, e) & ~v->mem->a20_clear,
+                       .page_shift = PAGE_SHIFT,
+                       .writable = e & near->above & PTE_W,
+                       .user = e & near->above & PTE_U,
+                       .exec = !(near->above & ABOVE_NX) && !(s.pae && e & PTE_NX),
+                       .global = e & PTE_G && v->cr4 & CR4_PGE,
+                       .accessed = e & PTE_A,
+                       .entry_at = at,
+                       .above = near->above};
+    if (!allowed(v, w, ACC_READ, 0)) return X_FAULT;
+    note_writable(v, w, ACC_READ, e);
     return 0;
 }
 

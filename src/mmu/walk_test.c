@@ -183,12 +183,45 @@ static void check_success(const struct tcase *c, const struct walk *w, const str
     assert_true(img->entry[c->leaf] & E_D || (c->kind == ACC_WRITE && !c->peek));
 }
 
+/* Another page of the same page table, with a random entry: one entry read, or a whole walk. */
+static u32 check_beside(struct rig *r, const struct tcase *c, const struct walk *near, u64 *seed)
+{
+    const u32 bytes = c->m->pg ? c->m->entry_bytes : 8, entries = PAGE_BYTES / bytes;
+    const u32 from = (u32)(c->gva >> PAGE_SHIFT) % entries;
+    const u32 to = (u32)(rig_random(seed) % entries);
+    const s32 pages = (s32)to - (s32)from;
+    const gva_t gva = c->gva + ((u64)(s64)pages << PAGE_SHIFT);
+    struct walk one, whole;
+    if (!c->m->pg || near->page_shift != PAGE_SHIFT || !near->accessed) {
+        if (!c->m->pg) assert_int_equal(mmu_walk_beside(r->v[0], near, pages, &one), X_FAULT);
+        return 0;
+    }
+    if (to != from)
+        rig_put(r, near->entry_at + (u64)((s64)pages * bytes),
+                (rig_random(seed) & (bytes == 8 ? BIT(63) | 0xFF367 : 0xFF367)) |
+                    (to % 7 ? E_P : 0),
+                bytes);
+    int rc = mmu_walk_beside(r->v[0], near, pages, &one);
+    assert_int_equal(rc, mmu_walk(r->v[0], gva, ACC_READ, WALK_PEEK, &whole));
+    if (rc) return 1;
+    assert_int_equal(one.gpa, whole.gpa & PAGE_MASK);
+    assert_int_equal(one.page_shift, whole.page_shift);
+    assert_int_equal(one.writable, whole.writable);
+    assert_int_equal(one.user, whole.user);
+    assert_int_equal(one.exec, whole.exec);
+    assert_int_equal(one.global, whole.global);
+    assert_int_equal(one.accessed, whole.accessed);
+    assert_int_equal(one.entry_at, whole.entry_at);
+    assert_int_equal(one.above, whole.above);
+    return BIT(16);
+}
+
 static void test_random(void **state)
 {
     (void)state;
     struct rig *r = rig_create(MIB(1), 1);
     u64 seed = 1;
-    u32 faults = 0;
+    u32 faults = 0, beside = 0;
     for (u32 i = 0; i < CASES; i++) {
         struct tcase c = make_case(&seed);
         struct path_image img;
@@ -203,8 +236,10 @@ static void test_random(void **state)
         faults += want.fault;
         if (!want.fault) check_success(&c, &w, &img);
         check_entries(r, &c, &img, !want.fault && !c.peek);
+        if (!want.fault) beside += check_beside(r, &c, &w, &seed);
     }
     assert_in_range(faults, CASES / 10, CASES * 9 / 10);
+    assert_true(beside >> 16 > 100 && (beside & 0xFFFF) > 100);
     rig_destroy(r);
 }
 

@@ -148,7 +148,7 @@ static void install_region(const struct miss *m, const struct walk *walk)
 }
 
 /* Empty entries around @i whose translations the processor might have cached, too: A is set. */
-static void install_around(const struct miss *m, u32 i)
+static void install_around(const struct miss *m, u32 i, const struct walk *at_i)
 {
     struct vcpu *v = m->t->v;
     const u32 first = i & ~(u32)(AROUND - 1);
@@ -156,9 +156,9 @@ static void install_around(const struct miss *m, u32 i)
         const gva_t gva = m->base + j * (u64)PAGE_BYTES;
         struct walk walk;
         if (m->entries[j] != bt_table_poison(gva) || mmu_watched(v, gva)) continue;
-        if (mmu_walk(v, gva, ACC_READ, WALK_PEEK, &walk)) continue;
+        if (mmu_walk_beside(v, at_i, (s32)j - (s32)i, &walk) || !walk.accessed) continue;
         const struct bt_view *w = bt_view_find(m->t->views, walk.gpa);
-        if (!w || !walk.accessed || walk.page_shift > PAGE_SHIFT) continue;
+        if (!w) continue;
         note_mapping(m, &walk);
         install(m, j, w, walk.gpa, walk.writable);
     }
@@ -192,7 +192,7 @@ enum bt_fill bt_table_fill(struct bt_tables *t, struct vcpu *v, gva_t gva, enum 
         install_region(&m, &walk);
     } else {
         install(&m, i, w, walk.gpa, walk.writable);
-        if (was_empty) install_around(&m, i);
+        if (was_empty) install_around(&m, i, &walk);
     }
     v->stats.tlb_fills++;
     return FILL_DONE;
