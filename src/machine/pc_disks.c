@@ -2,17 +2,20 @@
  * thread, under the bus lock. */
 #include "machine/pc_disks.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "dev/fdc.h"
 #include "dev/ide.h"
 #include "dev/rtc.h"
+#include "dev/virtio/blk.h"
 #include "host/block.h"
 #include "machine/drive.h"
 #include "machine/machine.h"
 
 enum { CMOS_FLOPPY = 0x10, CMOS_EQUIPMENT = 0x14, EQUIPMENT = 0x06 };
-enum { IRQ_FDC = 6, IRQ_IDE = 14, IDE_BM_BASE = 0xC000, IDE_WORKERS = 1 };
+enum { IRQ_FDC = 6, IRQ_IDE = 14, IDE_BM_BASE = 0xC000 };
+enum { VIRTIO_SLOT = 16, WORKERS = 1, VIRTIO_WORKERS = 2 }; /* PCI slot of the first; threads */
 
 struct pc_disk {
     struct block *block;    /* owned; NULL: no disc */
@@ -88,6 +91,22 @@ static int add_fdc(struct machine *m, struct err *e)
     return 0;
 }
 
+static int add_virtio(struct machine *m, struct err *e)
+{
+    struct pc_disks *p = m->disks;
+    for (u32 i = 0; i < p->set.count; i++) {
+        const struct drive *d = &p->set.drive[i];
+        struct virtio_blk_cfg cfg = {.pci = &m->pci, .disk = p->disk[i].block};
+        char name[DEV_NAME_BYTES];
+        if (d->iface != DRIVE_VIRTIO) continue;
+        cfg.devfn = (u8)((VIRTIO_SLOT + d->index) << 3);
+        snprintf(cfg.serial, sizeof cfg.serial, "R3V%08d", d->index);
+        snprintf(name, sizeof name, "virtio_blk%d", d->index);
+        if (!dev_create(&m->devs, &virtio_blk_class, name, &cfg, e)) return e->code;
+    }
+    return 0;
+}
+
 int pc_disks_create(struct machine *m, struct err *e)
 {
     struct pc_disks *p = m->disks = calloc(1, sizeof *p);
@@ -97,6 +116,7 @@ int pc_disks_create(struct machine *m, struct err *e)
         rc = open_disk(m, &p->disk[i], &p->set.drive[i], e);
     if (rc == 0) rc = add_ide(m, e);
     if (rc == 0) rc = add_fdc(m, e);
+    if (rc == 0) rc = add_virtio(m, e);
     return rc;
 }
 
@@ -119,8 +139,10 @@ int pc_disks_start(struct machine *m, struct err *e)
 {
     struct pc_disks *p = m->disks;
     int rc = 0;
-    for (u32 i = 0; i < p->set.count && rc == 0; i++)
-        if (p->disk[i].block) rc = block_start(p->disk[i].block, IDE_WORKERS, e);
+    for (u32 i = 0; i < p->set.count && rc == 0; i++) {
+        u32 workers = p->set.drive[i].iface == DRIVE_VIRTIO ? VIRTIO_WORKERS : WORKERS;
+        if (p->disk[i].block) rc = block_start(p->disk[i].block, workers, e);
+    }
     return rc;
 }
 
