@@ -8,9 +8,11 @@
  * vCPU outside the guest serves its requests when it enters.
  *
  * Changing code. A write to a traced page goes the slow way: store, fence, look at the trace bits.
- * If it touches a marked line the page's marks and trace bit are taken off and every vCPU is told
- * to forget what it decoded from the page; decoding it again protects it again. Writes to other
- * lines of such a page cost only the slow path, so data beside code causes no storm. */
+ * If it touches marked lines their marks are taken off and every vCPU is told to forget what it
+ * decoded from them; decoding them again protects them again. Writes to other lines of such a page
+ * cost only the slow path. A page that is written again and again - it has become data, or code is
+ * generated there - loses all of its marks and the trace bit; each time that happens it takes more
+ * writes, so data beside code causes no storm. */
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,8 +43,14 @@ static void queue_protect(struct mmu_state *m, gpa_t page_gpa)
 static void queue_code(struct mmu_state *m, gpa_t start, gpa_t end)
 {
     pthread_mutex_lock(&m->lock);
-    if (m->code_count < CODE_QUEUE) m->code[m->code_count] = (struct code_change){start, end};
-    if (m->code_count <= CODE_QUEUE) m->code_count++;
+    struct code_change *last = &m->code[m->code_count ? m->code_count - 1 : 0];
+    if (m->code_count && m->code_count <= CODE_QUEUE && !((last->start ^ start) & PAGE_MASK)) {
+        last->start = min_u64(last->start, start); /* of the same page */
+        last->end = max_u64(last->end, end);
+    } else {
+        if (m->code_count < CODE_QUEUE) m->code[m->code_count] = (struct code_change){start, end};
+        if (m->code_count <= CODE_QUEUE) m->code_count++;
+    }
     pthread_mutex_unlock(&m->lock);
     attract(m, ATT_CODE);
 }
@@ -155,16 +163,38 @@ static u64 line_mask(gpa_t gpa, u32 bytes)
     return bits(~0ull, last - first, 0) << first;
 }
 
-/* Marks off, everybody told, trace bit off, in this order and under lines_lock: whoever finds no
- * marks on a traced page waits for the lock, and then all have been told. */
-static void forget_page(struct mmu_domain *d, u64 index, gpa_t page)
+/* Marks of @mine off, everybody told, trace bit off when no marks are left, in this order and under
+ * lines_lock: whoever finds no marks where it has written waits for the lock while this goes on,
+ * and then all have been told. */
+static void forget_lines(struct mmu_domain *d, u64 index, gpa_t page, u64 mine)
 {
-    atomic_store(&d->code_lines[index], 0);
-    for (u32 i = 0; i < VCPUS_MAX; i++) {
-        struct mmu_state *m = atomic_load(&d->member[i]);
-        if (m) queue_code(m, page, page + PAGE_BYTES);
+    const u64 gone = atomic_load(&d->code_lines[index]) & mine;
+    if (gone) {
+        const gpa_t start = page + ((u64)__builtin_ctzll(gone) << LINE_SHIFT);
+        const gpa_t end = page + ((64u - (u64)__builtin_clzll(gone)) << LINE_SHIFT);
+        atomic_fetch_add(&d->changing, 1);
+        atomic_fetch_and(&d->code_lines[index], ~mine);
+        for (u32 i = 0; i < VCPUS_MAX; i++) {
+            struct mmu_state *m = atomic_load(&d->member[i]);
+            if (m) queue_code(m, start, end);
+        }
     }
-    mem_trace_clear(d->mem, page, MEM_TRACE_CODE);
+    if (!atomic_load(&d->code_lines[index])) mem_trace_clear(d->mem, page, MEM_TRACE_CODE);
+    if (gone) atomic_fetch_sub(&d->changing, 1);
+}
+
+/* Count a slow write. True: there were so many that the whole page is to be forgotten, which makes
+ * writes fast until its code is executed again. */
+static bool is_too_slow(struct mmu_domain *d, u64 index)
+{
+    const u16 n = atomic_load_explicit(&d->slow[index], memory_order_relaxed);
+    const u16 level = n >> SLOW_LEVEL_SHIFT, count = (u16)((n & (BIT(SLOW_LEVEL_SHIFT) - 1)) + 1);
+    const bool much = count >= SLOW_WRITES_MIN << level;
+    const u16 next = level < SLOW_LEVEL_MAX ? level + 1 : level;
+    const u16 now =
+        much ? (u16)(next << SLOW_LEVEL_SHIFT) : (u16)(level << SLOW_LEVEL_SHIFT | count);
+    atomic_store_explicit(&d->slow[index], now, memory_order_relaxed);
+    return much;
 }
 
 /* mem_traced_fn: bytes of a page with decoded code may have changed. */
@@ -174,10 +204,10 @@ static void page_written(void *ctx, gpa_t gpa, u32 bytes, u8 trace)
     u64 index = page_index(d, gpa);
     if (!(trace & MEM_TRACE_CODE) || index >= d->code_pages || !bytes) return;
     u64 lines = atomic_load(&d->code_lines[index]), mine = line_mask(gpa, bytes);
-    if (lines && !(lines & mine) && ++d->beside[index] % BESIDE_MAX) return;
-    if (!(lines & mine)) mine = ~0ull; /* more data than code by now */
+    const bool much = is_too_slow(d, index);
+    if (lines && !(lines & mine) && !much && !atomic_load(&d->changing)) return;
     pthread_mutex_lock(&d->lines_lock);
-    if (atomic_load(&d->code_lines[index]) & mine) forget_page(d, index, gpa & PAGE_MASK);
+    forget_lines(d, index, gpa & PAGE_MASK, much ? ~0ull : mine);
     pthread_mutex_unlock(&d->lines_lock);
 }
 
@@ -208,7 +238,7 @@ void mmu_protect_code(struct vcpu *v, gpa_t gpa, u32 bytes)
 
 static size_t lines_bytes(const struct mmu_domain *d)
 {
-    return max_u64(d->code_pages, 1) * (sizeof *d->code_lines + sizeof *d->beside);
+    return max_u64(d->code_pages, 1) * (sizeof *d->code_lines + sizeof *d->slow);
 }
 
 int mmu_domain_create(struct mmu_domain **out, struct mem *mem, struct err *e)
@@ -225,7 +255,7 @@ int mmu_domain_create(struct mmu_domain **out, struct mem *mem, struct err *e)
         return err_set(e, E_NOMEM, "mmu: no memory to track code");
     }
     d->code_lines = lines;
-    d->beside = (void *)(d->code_lines + max_u64(d->code_pages, 1));
+    d->slow = (void *)(d->code_lines + max_u64(d->code_pages, 1));
     pthread_mutex_init(&d->protect_lock, NULL);
     pthread_mutex_init(&d->lines_lock, NULL);
     mem_set_listener(mem, page_written, protect_page, d);

@@ -148,14 +148,44 @@ static void test_lines(void **state)
     assert_int_equal(vcpu_write(v, CODE + 0x7F, &val, 1), 0);
     assert_true(atomic_load(&v->attention) & ATT_CODE);
     assert_true(mmu_code_changed_take(v, &c));
-    assert_int_equal(c.start, CODE);
-    assert_int_equal(c.end, CODE + PAGE_BYTES);
+    assert_int_equal(c.start, CODE + 0x40);
+    assert_int_equal(c.end, CODE + 0x80);
     assert_false(mmu_code_changed_take(v, &c));
     assert_false(atomic_load(&v->attention) & ATT_CODE);
     assert_int_equal(take_all(r->v[1]), 1); /* the other one is told as well */
+    assert_int_equal(mem_page_trace(&r->mem, CODE), MEM_TRACE_CODE); /* line 0 is still code */
+    assert_int_equal(vcpu_write(v, CODE + 0x40, &val, 8), 0);
+    assert_int_equal(take_all(v), 0);
+    assert_int_equal(vcpu_write(v, CODE + 0x3F, &val, 8), 0);
+    assert_int_equal(take_all(v), 1);
     assert_int_equal(mem_page_trace(&r->mem, CODE), 0);
     assert_int_equal(vcpu_write(v, CODE, &val, 8), 0); /* unprotected now */
     assert_int_equal(take_all(v), 0);
+    mmu_leave_guest(v);
+    rig_destroy(r);
+}
+
+/* A page written beside its code becomes writable at full speed, each time later than before. */
+static void test_data_beside_code(void **state)
+{
+    (void)state;
+    struct rig *r = rig_create(MIB(1), 1);
+    struct vcpu *v = r->v[0];
+    u64 val = 1;
+    u32 before = 0;
+    mmu_enter_guest(v);
+    for (u32 round = 0; round < 12; round++) {
+        u32 writes = 0;
+        mmu_protect_code(v, CODE, 8);
+        while (mem_page_trace(&r->mem, CODE) && writes < 100000) {
+            assert_int_equal(vcpu_write(v, CODE + 0x80, &val, 8), 0);
+            writes++;
+        }
+        assert_int_equal(take_all(v), 1);
+        assert_true(round >= 8 ? writes == before : writes > before);
+        assert_in_range(writes, 1, 4096);
+        before = writes;
+    }
     mmu_leave_guest(v);
     rig_destroy(r);
 }
@@ -214,9 +244,8 @@ static void test_overflow(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_outside),
-        cmocka_unit_test(test_overflow),
+        cmocka_unit_test(test_lines),   cmocka_unit_test(test_data_beside_code),
+        cmocka_unit_test(test_outside), cmocka_unit_test(test_overflow),
         cmocka_unit_test(test_race),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,10 @@ enum {
     REGION_1G_SHIFT = 30,
     PROTECT_QUEUE = 16,
     CODE_QUEUE = 16,
-    BESIDE_MAX = 64, /* writes beside code after which a traced page is taken for data */
+    /* slow writes to a traced page after which it is taken for data: twice as many each time */
+    SLOW_WRITES_MIN = 8,
+    SLOW_LEVEL_MAX = 7,
+    SLOW_LEVEL_SHIFT = 12,
     LINE_SHIFT = 6,  /* code is tracked by 64-byte lines */
 };
 
@@ -58,7 +61,9 @@ struct mmu_domain {
     pthread_mutex_t lines_lock; /* innermost but mmu_state.lock: marks and what follows from them */
     _Atomic(struct mmu_state *) member[VCPUS_MAX];
     _Atomic u64 *code_lines; /* per page of the memfd: which 64-byte lines hold decoded code */
-    _Atomic u8 *beside;      /* per page: writes to other lines since, modulo 256; a hint */
+    _Atomic u32 changing;    /* threads that have taken marks off and not yet told everybody */
+    _Atomic u16 *slow;       /* per page: slow writes since, and how often that were too many (level,
+                                in the upper bits); a hint */
     u64 code_pages;          /* length of code_lines */
 };
 

@@ -13,7 +13,7 @@
 #define V_JUMP_CACHE 240
 #define V_JUMP_MASK 248
 /* struct jump_table: where its second half starts */
-#define JUMP_CODE 131072
+#define JUMP_CODE 262144
 #define V_VEC_LOAD 256
 #define V_VEC_SAVE 264
 #define V_MXCSR 1032

@@ -14,7 +14,7 @@ enum {
     EXEC_PAGE_BITS = 1 << 15,
     EXEC_REGION_BITS = 1 << 12,
     EXEC_REGION_SHIFT = 30,
-    JUMP_GROUP = PAGE_BYTES >> JUMP_SHIFT, /* entries of pages with the same low four bits */
+    JUMP_GROUP = PAGE_BYTES >> JUMP_SHIFT, /* entries of pages with the same low five bits */
     CROSS_SLOTS = 1024,
     SLOW_SITES = 256,
     SLOW_FAULTS_MAX = 64,

@@ -22,14 +22,14 @@ enum {
     BT_MARKS = 1 << 20,
     BT_PAGE_SETS = 2048,
     BT_PAGE_WAYS = 8,
-    JUMP_ENTRIES = 1 << 14,
+    JUMP_ENTRIES = 1 << 15,
     JUMP_SHIFT = 2,       /* few jumps go to addresses closer than 4 bytes */
     BLOCK_SETS = 1 << 15, /* of the index by physical address */
     BLOCK_WAYS = 4,
     BT_HINTS = 2048, /* pages that may have hints at a time */
 };
 #define BT_CODE_BYTES MIB(64)
-#define JUMP_MASK 0xFFFCull /* address bits 15:2 choose the entry: see jump_index */
+#define JUMP_MASK 0x1FFFCull /* address bits 16:2 choose the entry: see jump_index */
 
 struct bt_page {
     u64 page;  /* guest-physical page number * VARIANTS + variant + 1; 0 when unused */

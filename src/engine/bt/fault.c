@@ -10,6 +10,7 @@
 
 #include "cpu/x86.h"
 #include "engine/bt/bt_state.h"
+#include "mem/mem.h"
 
 /* Host register number (as encoded) to its place in gregs. */
 static const u8 greg_of[GPRS] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
@@ -117,7 +118,9 @@ static bool access_fault(struct fault *f)
         const bool renew = bt_miss(f->s, f->slot, f->mark->guest_off, f->pc);
         return filled == CHANGED && !renew ? again(f) : leave_step(f);
     }
-    bt_slow_site(f->s, f->slot, f->mark->guest_off, f->pc);
+    /* beside code: the page becomes data if that goes on (mmu/domain.c) */
+    if (!(mem_page_trace(f->s->v->mem, w.gpa) & MEM_TRACE_CODE))
+        bt_slow_site(f->s, f->slot, f->mark->guest_off, f->pc);
     return leave_step(f);
 }
 

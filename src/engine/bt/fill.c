@@ -4,6 +4,7 @@
  * host stack (fill.S), with vector state saved, and starts its instruction again. */
 #include "engine/bt/bt_state.h"
 #include "engine/common/block_run.h"
+#include "mem/mem.h"
 
 s64 bt_fill_inside(struct vcpu *v, gva_t gva, u32 kind, u64 pc);
 
@@ -32,7 +33,9 @@ s64 bt_fill_inside(struct vcpu *v, gva_t gva, u32 kind, u64 pc)
     if (bt_table_fill(s->tables, v, gva, kind) == FILL_DONE && passes(s, gva, kind)) return -1;
     const struct bt_slot *slot = code_at(&s->code, pc);
     const u16 off = code_mark_of(&s->code, slot, pc)->guest_off;
-    if (mmu_walk(v, gva, kind, WALK_PEEK, &w) == 0) bt_slow_site(s, slot, off, pc);
+    if (mmu_walk(v, gva, kind, WALK_PEEK, &w) == 0 &&
+        !(mem_page_trace(v->mem, w.gpa) & MEM_TRACE_CODE))
+        bt_slow_site(s, slot, off, pc);
     return off;
 }
 
