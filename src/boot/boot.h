@@ -89,6 +89,15 @@ void boot_image_close(struct boot_image *img); /* NULL is fine */
 int boot_image_load(struct boot_image *img, struct mem *mem, const struct boot_config *cfg,
                     struct boot_entry *out, struct err *e) MUST_USE;
 
+/* The files themselves, for firmware to start; borrowed from the image. */
+struct boot_raw {
+    const u8 *kernel, *initrd; /* initrd NULL: none */
+    u64 kernel_bytes, initrd_bytes;
+    u32 setup_bytes; /* of the kernel: its real-mode part comes first */
+    u64 initrd_end;  /* last acceptable address + 1 */
+};
+/** boot_image_raw - E_UNSUPPORTED when the kernel is no bzImage of at most 4 GiB. */
+int boot_image_raw(const struct boot_image *img, struct boot_raw *out, struct err *e) MUST_USE;
 enum { BOOT_CMDLINE_BYTES_MAX = BOOT_CMDLINE_END - BOOT_CMDLINE }; /* with the final NUL */
 #define BOOT_FILE_BYTES_MAX GIB(4)
 #endif

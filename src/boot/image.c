@@ -75,6 +75,21 @@ void boot_image_close(struct boot_image *img)
     free(img);
 }
 
+int boot_image_raw(const struct boot_image *img, struct boot_raw *out, struct err *e)
+{
+    if (img->kind != IMAGE_BZIMAGE || img->kernel.bytes > UINT32_MAX ||
+        img->initrd.bytes > UINT32_MAX)
+        return err_set(e, E_UNSUPPORTED, "kernel '%s': firmware starts bzImages only",
+                       img->kernel_path);
+    *out = (struct boot_raw){.kernel = img->kernel.data,
+                             .initrd = img->initrd.data,
+                             .kernel_bytes = img->kernel.bytes,
+                             .initrd_bytes = img->initrd.bytes,
+                             .setup_bytes = img->bz.setup_bytes,
+                             .initrd_end = img->bz.initrd_end};
+    return 0;
+}
+
 static bool offers(const struct boot_image *img, enum boot_protocol p)
 {
     bool is_elf = img->kind == IMAGE_ELF, is_bz = img->kind == IMAGE_BZIMAGE;

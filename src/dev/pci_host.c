@@ -120,7 +120,7 @@ static void i440fx_map(struct dev *d, struct mem_map *map)
     for (u32 at = SHADOW_START; at < SHADOW_BIOS; at += SEGMENT_BYTES)
         map_segment(h, at, SEGMENT_BYTES, map);
     map_segment(h, SHADOW_BIOS, SHADOW_END - SHADOW_BIOS, map);
-    if (!h->wiring.rom || h->wiring.rom_is_flash) return;
+    if (!h->wiring.rom) return;
     struct mem_piece p = {.backing = h->wiring.rom_id, .rom = true};
     p.bytes = h->pci.bus->mem->backing[p.backing].bytes;
     p.base = ROM_END - p.bytes;

@@ -19,7 +19,6 @@ struct i440fx_cfg {
     bool rom;          /* and a ROM with firmware, whole at the end of the first 4 GiB: */
     u32 rom_id;        /* its backing */
     bool pam_open;     /* without firmware: shadow RAM can be read and written from RESET on */
-    bool rom_is_flash; /* another device puts it at the end of the 4 GiB */
 };
 struct piix3_cfg {
     struct pci_bus *pci;

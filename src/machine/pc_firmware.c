@@ -14,23 +14,24 @@
 #include "dev/rtc.h"
 #include "host/file.h"
 #include "machine/machine.h"
+#include "machine/pc_flash.h"
 
 #define SEABIOS "/usr/share/seabios/bios-256k.bin" /* Debian package seabios */
 #define IMAGE_BYTES_MIN KIB(64)
 #define IMAGE_BYTES_MAX MIB(8)
-enum { FV_SIGNATURE_AT = 40, E820_ROW_BYTES = 20, E820_ROWS_MAX = 4 };
+enum { E820_ROW_BYTES = 20, E820_ROWS_MAX = 4 };
 enum { CMOS_BOOT_1 = 0x38, CMOS_BOOT_2 = 0x3D, BOOT_DEVICES_MAX = 3 };
 enum { SYSTEM_STATES = 6, STATE_ON = 1 << 7 };
 
 struct pc_firmware {
-    bool flash;
+    struct pc_flash *flash; /* NULL: a BIOS in ROM */
     u32 rom_id;
     struct acpi_files acpi;
     struct dev *fw_cfg;
     u16 acpi_key[3];
     u8 e820[E820_ROWS_MAX * E820_ROW_BYTES];
     u32 e820_bytes;
-    struct file_data kernel, initrd; /* through fw_cfg */
+    u8 *setup; /* owned: of a kernel through fw_cfg */
 };
 
 /* ---- the image ---------------------------------------------------------------------------------
@@ -46,25 +47,35 @@ static int read_image(struct file_data *f, const char *path, struct err *e)
                    path, (unsigned long long)f->bytes);
 }
 
-static int load_image(struct machine *m, const struct file_data *f, struct err *e)
+/* In flash, the variable store may be the image's first part, and the code begins after it. */
+static int load_image(struct machine *m, const struct file_data *f, const char *path, struct err *e)
 {
     struct pc_firmware *w = m->fw;
-    int id = mem_add_device(&m->mem, f->bytes, "firmware", e);
+    u64 skip = 0;
+    if (pc_flash_is(f)) {
+        int rc = pc_flash_open(&w->flash, m, f, path, e);
+        if (rc < 0) return rc;
+        skip = pc_flash_skip(w->flash);
+    } else if (m->cfg.vars) {
+        return err_set(e, E_INVAL, "vars '%s': the firmware '%s' is no UEFI image", m->cfg.vars,
+                       path);
+    }
+    int id = mem_add_device(&m->mem, f->bytes - skip, "firmware", e);
     if (id < 0) return id;
-    memcpy(m->mem.backing[id].hva, f->data, f->bytes);
+    memcpy(m->mem.backing[id].hva, f->data + skip, f->bytes - skip);
     w->rom_id = (u32)id;
-    w->flash = !memcmp(f->data + FV_SIGNATURE_AT, "_FVH", 4);
     return 0;
 }
 
 int firmware_open(struct machine *m, struct err *e)
 {
     struct file_data f = {0};
+    const char *path = m->cfg.firmware ? m->cfg.firmware : SEABIOS;
     if (m->cfg.kernel && !m->cfg.firmware) return 0;
     m->fw = calloc(1, sizeof *m->fw);
     if (!m->fw) return err_set(e, E_NOMEM, "firmware");
-    int rc = read_image(&f, m->cfg.firmware ? m->cfg.firmware : SEABIOS, e);
-    if (rc == 0) rc = load_image(m, &f, e);
+    int rc = read_image(&f, path, e);
+    if (rc == 0) rc = load_image(m, &f, path, e);
     file_data_fini(&f);
     return rc;
 }
@@ -73,8 +84,8 @@ void firmware_close(struct machine *m)
 {
     if (!m->fw) return;
     acpi_files_fini(&m->fw->acpi);
-    file_data_fini(&m->fw->kernel);
-    file_data_fini(&m->fw->initrd);
+    pc_flash_close(m->fw->flash);
+    free(m->fw->setup);
     free(m->fw);
     m->fw = NULL;
 }
@@ -193,6 +204,49 @@ static int add_boot_order(struct machine *m, struct err *e)
     return 0;
 }
 
+/* The kernel of --kernel, for firmware to start: a bzImage in two parts, what runs in real mode and
+ * the rest, with the header as a boot loader leaves it (Linux Documentation/arch/x86/boot.rst). */
+static int add_kernel(struct machine *m, struct err *e)
+{
+    enum { SETUP_GPA = 0x10000, CMDLINE_GPA = 0x20000, KERNEL_GPA = 0x100000 };
+    enum { LOADER = 0x210, FLAGS = 0x211, RAMDISK = 0x218, HEAP_END = 0x224, CMDLINE = 0x228 };
+    enum { LOADER_QEMU = 0xB0, CAN_USE_HEAP = 0x80 };
+    struct dev *d = m->fw->fw_cfg;
+    struct boot_raw raw;
+    if (!m->image) return 0;
+    int rc = boot_image_raw(m->image, &raw, e);
+    if (rc < 0) return rc;
+    const u64 low = min_u64(m->cfg.memory_bytes, PCI_HOLE_START);
+    const u64 end = min_u64(raw.initrd_end, low - MIB(1));
+    if (raw.initrd_bytes + MIB(32) > end)
+        return err_set(e, E_RANGE, "initrd '%s' does not fit in memory", m->cfg.initrd);
+    const u32 initrd_gpa = (u32)((end - raw.initrd_bytes) & PAGE_MASK);
+    const u32 ramdisk[2] = {initrd_gpa, (u32)raw.initrd_bytes}, cmdline = CMDLINE_GPA;
+    const u16 heap_end = CMDLINE_GPA - SETUP_GPA - 0x200;
+    u8 *setup = m->fw->setup = malloc(raw.setup_bytes);
+    if (!setup) return err_set(e, E_NOMEM, "kernel '%s'", m->cfg.kernel);
+    memcpy(setup, raw.kernel, raw.setup_bytes);
+    setup[LOADER] = LOADER_QEMU;
+    setup[FLAGS] |= CAN_USE_HEAP;
+    memcpy(setup + RAMDISK, ramdisk, sizeof ramdisk);
+    memcpy(setup + HEAP_END, &heap_end, 2);
+    memcpy(setup + CMDLINE, &cmdline, 4);
+    fw_cfg_set_int(d, FW_CFG_SETUP_ADDR, SETUP_GPA, 4);
+    fw_cfg_set_int(d, FW_CFG_SETUP_SIZE, raw.setup_bytes, 4);
+    fw_cfg_set(d, FW_CFG_SETUP_DATA, setup, raw.setup_bytes);
+    fw_cfg_set_int(d, FW_CFG_KERNEL_ADDR, KERNEL_GPA, 4);
+    fw_cfg_set_int(d, FW_CFG_KERNEL_SIZE, raw.kernel_bytes - raw.setup_bytes, 4);
+    fw_cfg_set(d, FW_CFG_KERNEL_DATA, raw.kernel + raw.setup_bytes,
+               (u32)(raw.kernel_bytes - raw.setup_bytes));
+    fw_cfg_set_int(d, FW_CFG_INITRD_ADDR, initrd_gpa, 4);
+    fw_cfg_set_int(d, FW_CFG_INITRD_SIZE, raw.initrd_bytes, 4);
+    fw_cfg_set(d, FW_CFG_INITRD_DATA, raw.initrd, (u32)raw.initrd_bytes);
+    fw_cfg_set_int(d, FW_CFG_CMDLINE_ADDR, CMDLINE_GPA, 4);
+    fw_cfg_set_int(d, FW_CFG_CMDLINE_SIZE, strlen(m->cfg.cmdline) + 1, 4);
+    fw_cfg_set(d, FW_CFG_CMDLINE_DATA, m->cfg.cmdline, (u32)strlen(m->cfg.cmdline) + 1);
+    return 0;
+}
+
 /* S5 only: neither S3 (index 3) nor S4; the low bits are the sleep types. */
 static const u8 system_states[SYSTEM_STATES] = {STATE_ON, 0, 0, 1, 2, STATE_ON | ACPI_S5_TYPE};
 
@@ -209,5 +263,7 @@ int firmware_add_devices(struct machine *m, struct err *e)
     add_processors(m);
     fw_cfg_add_file(d, "etc/system-states", system_states, sizeof system_states);
     int rc = add_boot_order(m, e);
+    if (rc == 0) rc = add_kernel(m, e);
+    if (rc == 0 && m->fw->flash) rc = pc_flash_add_device(m->fw->flash, m, e);
     return rc < 0 ? rc : add_acpi(m, e);
 }
