@@ -402,7 +402,8 @@ static const struct ser_field fdc_fields[] = {
     SV(tdr), SV(rate), SA(precomp), SV(config), SV(perpendicular), SA(specify), SV(locked),
     SV(phase), SA(cmd), SV(cmd_len), SA(result), SV(result_pos), SV(result_len), SA(sense),
     SV(sense_wanted), SV(polls), SV(irq_on), SV(unit), SV(cyl), SV(head), SV(last_head),
-    SV(sector), SV(eot), SV(multi), SV(writes), SV(formats), SV(verifies), SV(tc), SV(pos), SV(end), SA(buf), SER_END};
+    SV(sector), SV(eot), SV(multi), SV(writes), SV(formats), SV(verifies), SV(tc), SV(pos),
+    SV(end), SA(buf), SER_END};
 /* clang-format on */
 static const struct dev_region fdc_regions[] = {
     {"fdc", BUS_PORT, true, 0x3F0, 6, 1, 1, fdc_read, fdc_write},

@@ -150,10 +150,11 @@ static void format_side(struct fdc *f);
 /* All there is to move at once; a channel that is not ready ends the command as an overrun. */
 static void move_by_dma(struct fdc *f)
 {
-    bool tc = false, in = f->phase == FDC_IN;
-    f->pos += isa_dma_move(f->dma, FDC_DMA, f->buf + f->pos, f->end - f->pos, in, &tc);
-    f->tc = tc;
-    if (!tc && f->pos < f->end) {
+    bool in = f->phase == FDC_IN;
+    struct isa_dma_xfer x = {.buf = f->buf + f->pos, .bytes = f->end - f->pos, .to_memory = in};
+    f->pos += isa_dma_move(f->dma, FDC_DMA, &x);
+    f->tc = x.tc;
+    if (!x.tc && f->pos < f->end) {
         fail(f, 0x10, 0); /* OR: overrun */
     } else if (in) {
         side_done(f, f->pos);

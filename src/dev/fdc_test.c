@@ -153,6 +153,15 @@ static void test_change_line(void **state)
     sense(0x69, 0);
 }
 
+/* What isa_dma_move() says. */
+static u32 moved(u32 chan, u8 *buf, u32 bytes, bool to_memory, bool *tc)
+{
+    struct isa_dma_xfer x = {buf, bytes, to_memory, false};
+    u32 n = isa_dma_move(dma, chan, &x);
+    *tc = x.tc;
+    return n;
+}
+
 static void test_read(void **state)
 {
     bool tc;
@@ -180,7 +189,7 @@ static void test_read(void **state)
     results(7);
     assert_int_equal(result[0], 4);
     assert_int_equal(result[3] | result[4] << 8, 0x0103);
-    assert_int_equal(isa_dma_move(dma, 2, buf, 4, true, &tc), 4); /* more fits: count not up */
+    assert_int_equal(moved(2, buf, 4, true, &tc), 4); /* more fits: count not up */
     assert_false(tc);
 }
 
@@ -302,26 +311,26 @@ static void test_dma(void **state)
     (void)state;
     out8(&g.r, 0x0F, 0);
     program(0x56, 0x12FFFE & 0xFFFFF, 6); /* auto-initialise; wraps in its page */
-    assert_int_equal(isa_dma_move(dma, 2, buf, 4, true, &tc), 4);
+    assert_int_equal(moved(2, buf, 4, true, &tc), 4);
     assert_false(tc);
     mem_read(&g.mem, 0x2FFFE, got, 2);
     assert_memory_equal(got, "\1\2", 2);
     mem_read(&g.mem, 0x20000, got, 2);
     assert_memory_equal(got, "\3\4", 2);
-    assert_int_equal(isa_dma_move(dma, 2, buf, 8, true, &tc), 2);
+    assert_int_equal(moved(2, buf, 8, true, &tc), 2);
     assert_true(tc);
     assert_int_equal(in8(&g.r, 0x08) & 4, 4);
     assert_int_equal(in8(&g.r, 0x08) & 4, 0);
-    assert_int_equal(isa_dma_move(dma, 2, buf, 1, true, &tc), 1); /* starts over */
-    assert_int_equal(isa_dma_move(dma, 2, buf, 1, false, &tc), 0);
+    assert_int_equal(moved(2, buf, 1, true, &tc), 1); /* starts over */
+    assert_int_equal(moved(2, buf, 1, false, &tc), 0);
     out8(&g.r, 0x0C, 0);
     assert_int_equal(in8(&g.r, 0x04) | in8(&g.r, 0x04) << 8, 0xFFFF);
     program(0x66, 0x20005, 3); /* downwards */
-    assert_int_equal(isa_dma_move(dma, 2, buf, 3, true, &tc), 3);
+    assert_int_equal(moved(2, buf, 3, true, &tc), 3);
     assert_true(tc);
     mem_read(&g.mem, 0x20003, got, 3);
     assert_memory_equal(got, "\3\2\1", 3);
-    assert_int_equal(isa_dma_move(dma, 2, buf, 1, true, &tc), 0); /* masked now */
+    assert_int_equal(moved(2, buf, 1, true, &tc), 0); /* masked now */
     /* words: channel 5 */
     out8(&g.r, 0xD8, 0);
     out8(&g.r, 0xD6, 0x45);
@@ -331,7 +340,7 @@ static void test_dma(void **state)
     out8(&g.r, 0xC6, 2);
     out8(&g.r, 0xC6, 0);
     out8(&g.r, 0xD4, 1);
-    assert_int_equal(isa_dma_move(dma, 5, buf, 7, true, &tc), 6);
+    assert_int_equal(moved(5, buf, 7, true, &tc), 6);
     assert_true(tc);
     mem_read(&g.mem, 0x30000, got, 6);
     assert_memory_equal(got, buf, 6);

@@ -90,21 +90,21 @@ static u32 run_units(const struct isa_dma *s, u32 chan, u32 units)
     return (u32)min_u64(min_u64(units, (u32)s->count[chan] + 1), 0x10000u - s->addr[chan]);
 }
 
-u32 isa_dma_move(struct dev *dma, u32 chan, u8 *buf, u32 bytes, bool to_memory, bool *tc)
+u32 isa_dma_move(struct dev *dma, u32 chan, struct isa_dma_xfer *x)
 {
     struct isa_dma *s = self(dma);
     u32 unit = chan < 4 ? 1 : 2, moved = 0;
-    *tc = false;
-    if (!is_ready(s, chan, to_memory)) return 0;
-    while (moved + unit <= bytes && !*tc) {
-        u32 n = run_units(s, chan, (bytes - moved) / unit);
-        move_unit(s, chan, buf + moved, n * unit);
+    x->tc = false;
+    if (!is_ready(s, chan, x->to_memory)) return 0;
+    while (moved + unit <= x->bytes && !x->tc) {
+        u32 n = run_units(s, chan, (x->bytes - moved) / unit);
+        move_unit(s, chan, x->buf + moved, n * unit);
         moved += n * unit;
         s->addr[chan] = (u16)(s->mode[chan] & MODE_DOWN ? s->addr[chan] - n : s->addr[chan] + n);
-        *tc = s->count[chan] == n - 1;
+        x->tc = s->count[chan] == n - 1;
         s->count[chan] = (u16)(s->count[chan] - n);
     }
-    if (*tc) terminal_count(s, chan);
+    if (x->tc) terminal_count(s, chan);
     return moved;
 }
 

@@ -11,12 +11,16 @@ extern const struct dev_class isa_dma_class;
 struct isa_dma_cfg {
     struct mem *mem; /* borrowed */
 };
+struct isa_dma_xfer {
+    u8 *buf; /* the device's */
+    u32 bytes;
+    bool to_memory; /* its direction: the channel must be programmed for the same, or for verify */
+    bool tc;        /* out: the count ran out with the last byte moved */
+};
 /**
- * isa_dma_move - a device on @chan (0-3, 5-7) moves up to @bytes between @buf and guest memory.
- * @to_memory  the device's direction; the channel must be programmed for the same, or for verify
- * @tc         out: the count ran out with the last byte moved
+ * isa_dma_move - a device on @chan (0-3, 5-7) moves up to x->bytes between x->buf and memory.
  * Returns how many bytes moved: 0 when the channel is masked, disabled or set up otherwise. What is
  * not memory takes nothing and gives all-ones.
  */
-u32 isa_dma_move(struct dev *dma, u32 chan, u8 *buf, u32 bytes, bool to_memory, bool *tc);
+u32 isa_dma_move(struct dev *dma, u32 chan, struct isa_dma_xfer *x);
 #endif
