@@ -22,7 +22,14 @@ GT_IMAGES := $(GT_SUITES:%=$(GT_DIR)/%.elf) $(GT_HOSTILE:%=$(GT_DIR)/hostile/%.e
   $(GT_SUITES32:%=$(GT_DIR)/%.elf)
 
 .PHONY: guest-tests
-guest-tests: $(GT_IMAGES)
+guest-tests: $(GT_IMAGES) $(GT_DIR)/sector.img
+
+# a disk that a BIOS starts
+$(GT_DIR)/sector.img: guest/boot/sector.S
+	@mkdir -p $(@D)
+	$(GT_CC) -m32 -c $< -o $@.o
+	ld -m elf_i386 -Ttext 0x7C00 --oformat binary $@.o -o $@
+	truncate -s 1M $@
 
 $(GT_DIR)/obj/lib32/%.c.o: guest/lib32/%.c $(GT_HDRS32)
 	@mkdir -p $(@D)

@@ -13,6 +13,8 @@ SECONDS_EACH=90
 EXPECT=$(realpath "$B/tests/expect")
 SESSIONS=$PWD/tests/session
 failed=0
+make -s B="$B" guest-tests >&2 || { echo "not ok - firmware: guest build failed"; exit 1; }
+SECTOR=$(realpath "$B/guest-tests/sector.img")
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 2
@@ -55,6 +57,17 @@ seabios() { # engine
     is "$name: ACPI tables" 1 "$(grep -c '^table(50434146)=.*(via xsdt)' log.txt)"
 }
 
+# A boot sector's own checks: A20, disk reads, memory map, protected mode and back.
+sector() { # engine
+    local name="sector/$1"
+    cp "$SECTOR" disk.img
+    timeout "$SECONDS_EACH" "$RING3" run --quiet --control none --serial none --debugcon file:log.txt --memory 64M \
+        --drive file=disk.img,if=ide --engine "$1" </dev/null >out.txt 2>&1
+    verdict "$name: boots and switches off" $? log.txt
+    sed -n "s|^\(not \)\?ok - |&$name: |p" log.txt
+    is "$name: every check was made" 5 "$(grep -c '^ok - ' log.txt)"
+}
+
 # uefi_session NAME SCRIPT OPTION...: drive the UEFI shell by tests/session/SCRIPT.exp
 uefi_session() {
     local name=$1 script=$2 rc
@@ -77,7 +90,7 @@ ovmf() { # engine
 }
 
 for engine in $ENGINES; do
-    if [ -e /usr/share/seabios/bios-256k.bin ]; then seabios "$engine"; else skip "seabios/$engine" 'no package seabios'; fi
+    if [ -e /usr/share/seabios/bios-256k.bin ]; then seabios "$engine"; sector "$engine"; else skip "seabios/$engine" 'no package seabios'; fi
     # OVMF takes the interpreter a minute; where KVM is an emulation, it may lack instructions OVMF uses (FNINIT)
     [ "$engine" = bt ] || continue
     if [ -e /usr/share/OVMF/OVMF_CODE_4M.fd ]; then ovmf "$engine"; else skip "ovmf/$engine" 'no package ovmf'; fi
