@@ -7,7 +7,8 @@
  *   png:FILE     the last picture, when the machine ends or somebody asks for one
  *
  * The machine draws (30 times a second) only while display_looks(); it then brings the picture by
- * display_update(). Threads: everything on the loop's thread. */
+ * display_update(). Threads: everything on the loop's thread; events may also come from within
+ * display_update() and display_close(). */
 #ifndef HOST_DISPLAY_H
 #define HOST_DISPLAY_H
 #include "base/err.h"

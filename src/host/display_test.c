@@ -27,7 +27,7 @@ struct rig {
     struct loop_timer *tick;
     pthread_t thread;
     char folder[64], spec[160];
-    pthread_mutex_t lock;
+    pthread_mutex_t lock, event_lock; /* of the picture; of the events */
     struct pixmap p;
     bool changed; /* tell the display all of it, at the next tick */
     u32 events, looks;
@@ -44,9 +44,9 @@ static void on_look(void *ctx)
 static void on_input(void *ctx, const struct input_event *ev)
 {
     (void)ctx;
-    pthread_mutex_lock(&r.lock);
+    pthread_mutex_lock(&r.event_lock);
     if (r.events < EVENTS_MAX) r.event[r.events++] = *ev;
-    pthread_mutex_unlock(&r.lock);
+    pthread_mutex_unlock(&r.event_lock);
 }
 static bool on_idle(void *ctx)
 {
@@ -116,6 +116,7 @@ static int setup(void **state)
     (void)state;
     memset(&r, 0, sizeof r);
     pthread_mutex_init(&r.lock, NULL);
+    pthread_mutex_init(&r.event_lock, NULL);
     strcpy(r.folder, "/tmp/ring3-display-XXXXXX");
     assert_non_null(mkdtemp(r.folder));
     assert_int_equal(loop_create(&r.loop, &e), 0);
@@ -196,9 +197,9 @@ static void expect_events(u32 n)
     u32 have = 0;
     for (u32 i = 0; i < TRIES && have < n; i++) {
         usleep(1000);
-        pthread_mutex_lock(&r.lock);
+        pthread_mutex_lock(&r.event_lock);
         have = r.events;
-        pthread_mutex_unlock(&r.lock);
+        pthread_mutex_unlock(&r.event_lock);
     }
     assert_int_equal(have, n);
 }
