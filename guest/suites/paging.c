@@ -422,6 +422,98 @@ static void crossing(void)
     check_eq("REP STOS: earlier elements are stored", RD(u8, page_a + 0xFFF), 0x77);
 }
 
+/* ---- the same instructions again and again, everything changing between ---- */
+
+/* Each is one place in the code. */
+enum { SITE_LOAD, SITE_STORE, SITE_ADD, SITE_MOVS, SITE_XCHG, SITES };
+static void site(int which, u64 va)
+{
+    static u64 from = 0x1111;
+    switch (which) {
+    case SITE_LOAD: ATTEMPT("mov (%0), %%rax", ::"r"(va) : "rax"); break;
+    case SITE_STORE: ATTEMPT("mov %1, (%0)", ::"r"(va), "r"(0x2222ul) : "memory"); break;
+    case SITE_ADD: ATTEMPT("addq $3, (%0)", ::"r"(va) : "memory", "cc"); break;
+    case SITE_MOVS: ATTEMPT("movsq", ::"S"(&from), "D"(va) : "memory"); break;
+    default: ATTEMPT("xchg %1, (%0)", ::"r"(va), "r"(0x3333ul) : "memory");
+    }
+}
+
+static bool writes(int which) { return which != SITE_LOAD; }
+
+static u64 after(int which, u64 before)
+{
+    static const u64 stored[] = {[SITE_STORE] = 0x2222, [SITE_MOVS] = 0x1111, [SITE_XCHG] = 0x3333};
+    return which == SITE_LOAD ? before : which == SITE_ADD ? before + 3 : stored[which];
+}
+
+struct change {
+    u64 flags; /* of the entry */
+    bool no_wp, smap, ac;
+    u64 error; /* 0x100 | error code, without W; 0: none, writes or not */
+    bool only_writes;
+};
+static const struct change changes[] = {
+    {.flags = RW},
+    {.flags = RW | PTE_A | PTE_D},
+    {.flags = PTE_P, .error = 0x100 | P, .only_writes = true},
+    {.flags = PTE_P, .no_wp = true},
+    {.flags = PTE_P | PTE_A | PTE_D, .error = 0x100 | P, .only_writes = true},
+    {.flags = PTE_W, .error = 0x100},
+    {.flags = URW},
+    {.flags = URW, .smap = true, .ac = true},
+    {.flags = URW | PTE_A | PTE_D, .smap = true, .error = 0x100 | P},
+    {.flags = URW, .smap = true, .ac = true},
+    {.flags = PTE_P | PTE_U | PTE_A,
+     .smap = true,
+     .ac = true,
+     .error = 0x100 | P,
+     .only_writes = true},
+};
+
+/* Make the change, run the site; false when outcome, memory or A and D bits are not as they must.
+ */
+static bool try_site(int which, const struct change *c, u64 page, int how)
+{
+    const u64 va = TEST_VA + 0x128, cr0 = read_cr0(), cr4 = read_cr4();
+    const u64 fault =
+        c->error && (!c->only_writes || writes(which)) ? c->error | (writes(which) ? W : 0) : 0;
+    u64 ad = c->flags & (PTE_A | PTE_D);
+    RD(u64, page + 0x128) = 0x4440 + (u64)which;
+    *pte_of(TEST_VA, 1) = page | c->flags;
+    if (how == 0) invlpg(TEST_VA);
+    else if (how == 1) write_cr3(read_cr3());
+    else flush_tlb();
+    if (c->no_wp) write_cr0(cr0 & ~(u64)CR0_WP);
+    if (c->smap) write_cr4(cr4 | CR4_SMAP);
+    if (c->ac) write_flags(2 | FL_AC);
+    site(which, va);
+    const u64 got = outcome();
+    write_flags(2);
+    if (c->smap) write_cr4(cr4);
+    if (c->no_wp) write_cr0(cr0);
+    if (!fault) ad |= PTE_A | (writes(which) ? PTE_D : 0);
+    const u64 value = fault ? 0x4440 + (u64)which : after(which, 0x4440 + (u64)which);
+    return got == fault && RD(u64, page + 0x128) == value &&
+           ((pte() ^ ad) & (fault ? PTE_D : PTE_A | PTE_D)) == 0;
+}
+
+static void often(void)
+{
+    enum { ROUNDS = 12, CHANGES = sizeof changes / sizeof *changes };
+    u64 bad = 0;
+    map(TEST_VA, page_a, URW);
+    for (int level = 2; level <= 4; level++) *pte_of(TEST_VA, level) |= PTE_U;
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int n = 0; n < CHANGES * SITES; n++) {
+            const struct change *c = &changes[(n + round) % CHANGES];
+            if (c->smap && !has_smap) continue;
+            if (try_site(n % SITES, c, n & 1 ? page_a : page_b, (n + round) % 3)) continue;
+            if (!bad++) say("# round %u case %u\n", (u64)round, (u64)n);
+        }
+    }
+    check_eq("one place in the code, changing translations", bad, 0);
+}
+
 static void features(void)
 {
     struct cpuid l1 = cpuid(1, 0), l7 = cpuid_or0(7, 0), x = cpuid(0x80000001, 0);
@@ -455,5 +547,6 @@ int main(void)
     invpcid_types();
     crossing();
     high_addresses();
+    often();
     finish();
 }
