@@ -223,6 +223,20 @@ static u8 *build_madt(struct acpi_area *ar, const struct acpi_config *cfg)
     return t;
 }
 
+/* IA-PC HPET 1.0a 3.2.4 */
+static u8 *build_hpet(struct acpi_area *ar, const struct acpi_config *cfg)
+{
+    enum { HPET_TABLE_BYTES = 56 };
+    u8 *t = reserve(ar, HPET_TABLE_BYTES);
+    if (!t) return NULL;
+    set32(t + 36, cfg->hpet_id);
+    t[41] = 64; /* bits; address space 0: memory */
+    set64(t + 44, cfg->hpet_gpa);
+    set16(t + 53, cfg->hpet_min_tick);
+    seal(ar, t, "HPET", 1, HPET_TABLE_BYTES);
+    return t;
+}
+
 /* RSDT (4-byte entries) or XSDT (8-byte entries), §5.2.7-5.2.8. */
 static u8 *build_sdt(struct acpi_area *ar, u8 entry_bytes, u8 *const *tables, u32 count)
 {
@@ -255,9 +269,11 @@ static void build_all(struct acpi_area *ar, const struct acpi_config *cfg)
     if (ar->full) return;
     u8 *fadt = build_fadt(ar, cfg, facs, dsdt);
     if (!fadt) return;
-    u8 *const tables[] = {fadt, madt};
-    u8 *rsdt = build_sdt(ar, 4, tables, ARRAY_LEN(tables));
-    u8 *xsdt = build_sdt(ar, 8, tables, ARRAY_LEN(tables));
+    u8 *hpet = cfg->hpet_gpa ? build_hpet(ar, cfg) : NULL;
+    u8 *const tables[] = {fadt, madt, hpet};
+    u32 count = hpet ? 3 : 2;
+    u8 *rsdt = build_sdt(ar, 4, tables, count);
+    u8 *xsdt = build_sdt(ar, 8, tables, count);
     if (ar->full) return;
     ar->rsdt = (u32)(rsdt - ar->buf);
     ar->xsdt = (u32)(xsdt - ar->buf);

@@ -27,6 +27,9 @@ struct acpi_config {
     u8 reset_value;
     u16 pvpanic_port;             /* byte port for panic notification, 0 for none        */
     u8 century_index;             /* CMOS index of the century, 0 for none               */
+    u64 hpet_gpa;                 /* registers of the HPET, 0 for none                   */
+    u32 hpet_id;                  /* low half of its capabilities                        */
+    u16 hpet_min_tick;            /* shortest period software should choose              */
     u16 smi_cmd;                  /* 0: the machine is always in ACPI mode               */
     u8 acpi_enable, acpi_disable; /* values for smi_cmd                      */
     u64 pci32_base;               /* 32-bit PCI window from here to PCI_MMIO_END         */

@@ -125,6 +125,25 @@ static struct tables find_tables(const struct vm *vm)
     return t;
 }
 
+static void test_hpet(void **state)
+{
+    (void)state;
+    struct acpi_config c = small;
+    c.hpet_gpa = 0xFED00000;
+    c.hpet_id = 0x8086A201;
+    c.hpet_min_tick = 128;
+    struct vm *vm = build(&c);
+    const u8 *xsdt = at(vm, get(at(vm, vm->rsdp) + 24, 8));
+    assert_int_equal(get(xsdt + 4, 4), 36 + 3 * 8);
+    const u8 *h = table(vm, get(xsdt + 52, 8), "HPET");
+    assert_int_equal(get(h + 4, 4), 56);
+    assert_int_equal(get(h + 36, 4), 0x8086A201);
+    assert_int_equal(get(h + 40, 4), 64 << 8);
+    assert_int_equal(get(h + 44, 8), 0xFED00000);
+    assert_int_equal(get(h + 53, 2), 128);
+    destroy(vm);
+}
+
 static void test_fadt(void **state)
 {
     (void)state;
@@ -289,9 +308,9 @@ static void test_iasl(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fadt),       cmocka_unit_test(test_madt),
-        cmocka_unit_test(test_bad_config), cmocka_unit_test(test_aml_bytes),
-        cmocka_unit_test(test_iasl),
+        cmocka_unit_test(test_hpet),      cmocka_unit_test(test_fadt),
+        cmocka_unit_test(test_madt),      cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_aml_bytes), cmocka_unit_test(test_iasl),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,7 +58,11 @@ static int check(const struct ring3_config *c, struct err *e)
     if (rc < 0) return rc;
     if (display_is(c->display, "text") && c->serial && !strcmp(c->serial, "stdio"))
         return err_set(e, E_INVAL, "display 'text' and serial 'stdio' both want the terminal");
-    return stream_spec_check(serial_of(c), e);
+    if (c->serial2 && !strcmp(c->serial2, "stdio") &&
+        (!strcmp(serial_of(c), "stdio") || display_is(c->display, "text")))
+        return err_set(e, E_INVAL, "serial2 'stdio': the terminal is taken");
+    rc = c->serial2 ? stream_spec_check(c->serial2, e) : 0;
+    return rc < 0 ? rc : stream_spec_check(serial_of(c), e);
 }
 
 int config_copy(struct ring3_config *to, const struct ring3_config *from, struct err *e)

@@ -5,6 +5,7 @@
 #include "boot/e820.h"
 #include "machine/machine.h"
 #include "machine/pc_firmware.h"
+#include "machine/pc_ports.h"
 
 /* What RDTSC counts wherever the engine can: a round figure every clock source divides well. */
 enum { TSC_KHZ = 2000000 };
@@ -41,6 +42,7 @@ static int create_parts(struct machine *m, struct err *e)
     if (m->cfg.debugcon) rc = serial_open(&m->debugcon, m, m->cfg.debugcon, e);
     if (rc < 0) return rc;
     rc = serial_open(&m->serial, m, m->cfg.serial, e);
+    if (rc == 0) rc = pc_ports_open(m, e);
     return rc < 0 ? rc : screen_open(m, e);
 }
 
@@ -50,6 +52,7 @@ static void destroy(struct machine *m)
     screen_close(m);
     serial_close(&m->serial);
     serial_close(&m->debugcon);
+    pc_ports_close(m);
     pc_destroy(m);
     cpus_destroy(m);
     loop_destroy(m->loop);

@@ -49,6 +49,7 @@ struct serial { /* the glue between a UART and a stream */
     struct stream *stream;
     struct bus *bus;
     struct machine *m;
+    const char *spec; /* borrowed */
 };
 
 struct machine {
@@ -60,10 +61,11 @@ struct machine {
     struct dev_set devs;
     struct irq_pin gsi[GSI_COUNT];
     struct irq_pin pic_intr;
+    struct irq_pin legacy_timer[2]; /* the 8254 and the RTC on their way to IRQ 0 and 8 */
     struct lapic_set lapics;
     struct pci_bus pci;
     struct pc_disks *disks; /* owned */
-    struct serial serial, debugcon;
+    struct serial serial, serial2, debugcon;
     struct input_sink input; /* the keyboard controller */
     struct screen screen;
     struct boot_image *image; /* NULL: the firmware boots      */

@@ -20,13 +20,13 @@
 #include "machine/machine.h"
 #include "machine/pc_disks.h"
 #include "machine/pc_firmware.h"
+#include "machine/pc_ports.h"
 
 enum {
     ISA_IRQS = 16,
     IRQ_PIT = 0,
     IRQ_KBD = 1,
     IRQ_COM1 = 4,
-    IRQ_RTC = 8,
     IRQ_AUX = 12,
     IRQ_FERR = 13,
     PIT_IOAPIC_INPUT = 2,
@@ -74,11 +74,11 @@ static int add_interrupt_controllers(struct machine *m, struct err *e)
 
 static int add_timers(struct machine *m, struct err *e)
 {
-    struct pit_cfg pit = {.clk = &m->clk, .irq = &m->gsi[IRQ_PIT]};
+    struct pit_cfg pit = {.clk = &m->clk, .irq = &m->legacy_timer[0]};
     if (!add(m, &pit_class, "pit", &pit, e)) return e->code;
     const u64 below = min_u64(m->cfg.memory_bytes, PCI_HOLE_START);
     struct rtc_cfg rtc = {.clk = &m->clk,
-                          .irq = &m->gsi[IRQ_RTC],
+                          .irq = &m->legacy_timer[1],
                           .ram_below_4g = below,
                           .ram_above_4g = m->cfg.memory_bytes - below,
                           .cpus = m->cfg.cpus};
@@ -155,6 +155,7 @@ void pc_describe(struct machine *m)
         .pci32_base = m->fw ? max_u64(low, GIB(2)) : PCI_HOLE_START,
     };
     for (u32 i = 0; i < PCI_PIRQS; i++) m->acpi.pirq_irq[i] = firmware_pirq_irq(m)[i];
+    pc_ports_describe(m);
 }
 
 int pc_create(struct machine *m, struct err *e)
@@ -162,9 +163,11 @@ int pc_create(struct machine *m, struct err *e)
     int rc = bus_init(&m->bus, e);
     if (rc < 0) return rc;
     dev_set_init(&m->devs, &m->bus, &machine_host_ops, m);
-    static int (*const parts[])(struct machine *, struct err *) = {
-        add_lapics, add_interrupt_controllers, add_timers, add_pci, screen_add_vga, add_input,
-        add_ports};
+    static int (*const parts[])(struct machine *,
+                                struct err *) = {add_lapics,     add_interrupt_controllers,
+                                                 add_timers,     add_pci,
+                                                 screen_add_vga, add_input,
+                                                 add_ports,      pc_ports_create};
     for (u32 i = 0; i < ARRAY_LEN(parts) && rc == 0; i++) rc = parts[i](m, e);
     if (rc == 0) rc = pc_disks_create(m, e);
     if (rc < 0) return rc;

@@ -5,6 +5,7 @@
 #include "dev/acpi_pm.h"
 #include "machine/machine.h"
 #include "machine/pc_disks.h"
+#include "machine/pc_ports.h"
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
@@ -163,6 +164,7 @@ int ring3_run(struct ring3_vm *vm, struct ring3_result *result)
     machine_deadline_moved(m);
     if (m->serial.stream) stream_start(m->serial.stream);
     if (m->debugcon.stream) stream_start(m->debugcon.stream);
+    pc_ports_start(m);
     screen_start(m);
     int rc = pc_disks_start(m, &e);
     if (rc == 0) rc = cpus_start(m, &e);

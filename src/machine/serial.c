@@ -52,12 +52,13 @@ static void on_quit(void *ctx)
 static void on_lost(void *ctx, const char *why)
 {
     struct serial *s = ctx;
-    log_warn(&s->m->log, "serial '%s': %s: its output is lost from here on", s->m->cfg.serial, why);
+    log_warn(&s->m->log, "serial '%s': %s: its output is lost from here on", s->spec, why);
 }
 
 int serial_open(struct serial *s, struct machine *m, const char *spec, struct err *e)
 {
     s->m = m;
+    s->spec = spec;
     s->bus = &m->bus;
     s->chardev.back = &back_ops;
     s->chardev.back_ctx = s;
