@@ -246,6 +246,34 @@ void bus_port_write(struct bus *b, u16 port, u64 val, u32 bytes)
     bus_unlock(b);
 }
 
+/* What a device does with one element may move regions, so each is looked up: one load. */
+void bus_port_read_string(struct bus *b, u16 port, void *buf, u32 bytes, u32 count)
+{
+    u32 first = port_first(port, bytes);
+    bus_lock(b);
+    b->stats.port_reads += count;
+    for (u32 i = 0; i < count; i++) {
+        u64 val = read_any(b, port_at, port, first);
+        if (first < bytes) val |= read_any(b, port_at, 0, bytes - first) << first * 8;
+        memcpy((u8 *)buf + (u64)i * bytes, &val, bytes);
+    }
+    bus_unlock(b);
+}
+
+void bus_port_write_string(struct bus *b, u16 port, const void *buf, u32 bytes, u32 count)
+{
+    u32 first = port_first(port, bytes);
+    bus_lock(b);
+    b->stats.port_writes += count;
+    for (u32 i = 0; i < count; i++) {
+        u64 val = 0;
+        memcpy(&val, (const u8 *)buf + (u64)i * bytes, bytes);
+        write_any(b, port_at, port, val, first);
+        if (first < bytes) write_any(b, port_at, 0, val >> first * 8, bytes - first);
+    }
+    bus_unlock(b);
+}
+
 u64 bus_mmio_read(struct bus *b, gpa_t gpa, u32 bytes)
 {
     bus_lock(b);

@@ -78,6 +78,9 @@ void bus_unlock(struct bus *b);
  * regions) for MMIO. */
 u64 bus_port_read(struct bus *b, u16 port, u32 bytes);
 void bus_port_write(struct bus *b, u16 port, u64 val, u32 bytes);
+/* The same @count times, to and from an array: one lock, one search. */
+void bus_port_read_string(struct bus *b, u16 port, void *buf, u32 bytes, u32 count);
+void bus_port_write_string(struct bus *b, u16 port, const void *buf, u32 bytes, u32 count);
 u64 bus_mmio_read(struct bus *b, gpa_t gpa, u32 bytes);
 void bus_mmio_write(struct bus *b, gpa_t gpa, u64 val, u32 bytes);
 

@@ -97,6 +97,20 @@ static void test_port_wrap(void **state)
     assert_int_equal(dev_attach(&p->dev, 3, 0xFFFF, NULL), E_INVAL);
 }
 
+static void test_port_strings(void **state)
+{
+    u8 out[6] = {1, 2, 3, 4, 5, 6}, in[6] = {0};
+    (void)state;
+    bus_port_write_string(&bus, 0x102, out, 2, 3);
+    assert_int_equal(p->writes, 6);
+    assert_int_equal(p->mem[2], 5);
+    assert_int_equal(p->mem[3], 6);
+    bus_port_read_string(&bus, 0x103, in, 1, 2);
+    assert_memory_equal(in, "\6\6", 3);
+    bus_port_read_string(&bus, 0xFFFF, in, 2, 1); /* nobody; wraps */
+    assert_memory_equal(in, "\xFF\xFF", 2);
+}
+
 static void test_mmio_sizes(void **state)
 {
     (void)state;
@@ -212,6 +226,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         UNIT(test_ports_split), UNIT(test_port_wrap),        UNIT(test_mmio_sizes),
         UNIT(test_mmio_wide),   UNIT(test_overlap_and_move), UNIT(test_irq),
-        UNIT(test_msi),         UNIT(test_save_load)};
+        UNIT(test_msi),         UNIT(test_save_load),        UNIT(test_port_strings)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,11 @@
 #include "base/types.h"
 
 struct vcpu;
+struct port_string { /* @count elements of @bytes (1, 2, 4), one after the other in @buf */
+    u16 port;
+    u32 bytes, count;
+    u8 *buf;
+};
 struct cpu_env {
     void *ctx;
     /* @bytes is 1, 2, 4 or 8 for MMIO and 1, 2 or 4 for ports; unclaimed reads give all-ones. */
@@ -12,6 +17,9 @@ struct cpu_env {
     void (*mmio_write)(void *ctx, struct vcpu *v, gpa_t gpa, u64 val, u32 bytes);
     u32 (*port_in)(void *ctx, struct vcpu *v, u16 port, u32 bytes);
     void (*port_out)(void *ctx, struct vcpu *v, u16 port, u32 val, u32 bytes);
+    /* As often as @s says: INS and OUTS. May be NULL. */
+    void (*port_in_string)(void *ctx, struct vcpu *v, const struct port_string *s);
+    void (*port_out_string)(void *ctx, struct vcpu *v, const struct port_string *s);
     /* Interrupt acknowledge: the vector to deliver now, or -1 when the request went away. */
     int (*intr_ack)(void *ctx, struct vcpu *v);
     /* CR8 is bits 7:4 of the local APIC's TPR. */

@@ -261,6 +261,33 @@ static int ins_one(struct vcpu *v, const struct insn *i, struct string_op *s)
     return 0;
 }
 
+/* A port moves its elements through one page of plain memory at once. Not while breakpoints watch
+ * ports: each element would have to be looked at. */
+static u64 port_bulk(struct vcpu *v, const struct string_op *s, struct span *p)
+{
+    const u16 port = (u16)v->gpr[RDX];
+    if (v->rflags & RFLAGS_DF || v->cr4 & CR4_DE || !v->env->port_in_string) return 0;
+    if (io_allowed(v, port, s->bytes) || !span_find(v, s, p)) return 0;
+    const struct port_string all = {port, s->bytes, (u32)(p->bytes / s->bytes), p->ptr};
+    if (p->kind == ACC_WRITE) v->env->port_in_string(v->env->ctx, v, &all);
+    else v->env->port_out_string(v->env->ctx, v, &all);
+    advance(v, p->kind == ACC_WRITE ? RDI : RSI, s, p->bytes);
+    return all.count;
+}
+
+static u64 ins_bulk(struct vcpu *v, const struct insn *i, const struct string_op *s, u64 max)
+{
+    struct span to = {ES, ACC_WRITE, dest(v, s), max * s->bytes, NULL};
+    (void)i;
+    return port_bulk(v, s, &to);
+}
+
+static u64 outs_bulk(struct vcpu *v, const struct insn *i, const struct string_op *s, u64 max)
+{
+    struct span from = {i->seg, ACC_READ, source(v, s), max * s->bytes, NULL};
+    return port_bulk(v, s, &from);
+}
+
 static int outs_one(struct vcpu *v, const struct insn *i, struct string_op *s)
 {
     u64 val;
@@ -283,5 +310,8 @@ enum x_result x_stos(struct vcpu *v, const struct insn *i)
 enum x_result x_lods(struct vcpu *v, const struct insn *i) { return run(v, i, lods_one, NULL); }
 enum x_result x_cmps(struct vcpu *v, const struct insn *i) { return run_compare(v, i, cmps_one); }
 enum x_result x_scas(struct vcpu *v, const struct insn *i) { return run_compare(v, i, scas_one); }
-enum x_result x_ins(struct vcpu *v, const struct insn *i) { return run(v, i, ins_one, NULL); }
-enum x_result x_outs(struct vcpu *v, const struct insn *i) { return run(v, i, outs_one, NULL); }
+enum x_result x_ins(struct vcpu *v, const struct insn *i) { return run(v, i, ins_one, ins_bulk); }
+enum x_result x_outs(struct vcpu *v, const struct insn *i)
+{
+    return run(v, i, outs_one, outs_bulk);
+}

@@ -226,6 +226,52 @@ static void port_strings(void **state)
     assert_int_equal(f->port[4].bytes, 4);
 }
 
+static void port_in_string(void *ctx, struct vcpu *v, const struct port_string *s)
+{
+    for (u32 i = 0; i < s->count; i++) {
+        u32 val = flat_port_in(ctx, v, s->port, s->bytes);
+        memcpy(s->buf + i * s->bytes, &val, s->bytes);
+    }
+}
+static void port_out_string(void *ctx, struct vcpu *v, const struct port_string *s)
+{
+    for (u32 i = 0, val = 0; i < s->count; i++) {
+        memcpy(&val, s->buf + i * s->bytes, s->bytes);
+        flat_port_out(ctx, v, s->port, val, s->bytes);
+    }
+}
+
+/* The same instructions with and without the upcall for many elements: the same ports, memory and
+ * registers, across a page border and down to the last offset of 16-bit addresses. */
+static void port_strings_at_once(void **state)
+{
+    static const u8 rep_insw[] = {0x66, 0xF3, 0x6D}, rep_outsb[] = {0xF3, 0x6E};
+    static u8 mem[2][0x3000];
+    struct flat_port log[2][FLAT_PORT_LOG];
+    (void)state;
+    for (u32 bulk = 0; bulk < 2; bulk++) {
+        struct vcpu *v = mode(ISA_64);
+        enum x_result r;
+        f->env.port_in_string = bulk ? port_in_string : NULL;
+        f->env.port_out_string = bulk ? port_out_string : NULL;
+        memset(f->mem + 0x2000, 0, sizeof mem[0]);
+        memset(f->port, 0, sizeof f->port);
+        v->gpr[RDX] = 0x1F0, v->gpr[RDI] = 0x3000 - 5, v->gpr[RCX] = 6;
+        run_rep(rep_insw, 3, &r);
+        assert_int_equal(r, X_NEXT);
+        assert_int_equal(v->gpr[RCX], 0);
+        assert_int_equal(v->gpr[RDI], 0x3000 + 7);
+        v->gpr[RSI] = 0x3000 - 5, v->gpr[RCX] = 9;
+        run_rep(rep_outsb, 2, &r);
+        assert_int_equal(v->gpr[RSI], 0x3000 + 4);
+        assert_int_equal(f->ports, 15);
+        memcpy(mem[bulk], f->mem + 0x2000, sizeof mem[0]);
+        memcpy(log[bulk], f->port, sizeof f->port);
+    }
+    assert_memory_equal(mem[0], mem[1], sizeof mem[0]);
+    assert_memory_equal(log[0], log[1], sizeof log[0]);
+}
+
 /* ---- bulk against elements ----------------------------------------------------------------------
  */
 
@@ -302,6 +348,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(address_sizes, setup, teardown),
         cmocka_unit_test_setup_teardown(segment_override, setup, teardown),
         cmocka_unit_test_setup_teardown(port_strings, setup, teardown),
+        cmocka_unit_test_setup_teardown(port_strings_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(bulk_equals_elements, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

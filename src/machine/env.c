@@ -48,6 +48,22 @@ static void env_port_out(void *ctx, struct vcpu *v, u16 port, u32 val, u32 bytes
     bus_port_write(&m->bus, port, val, bytes);
 }
 
+static void env_port_in_string(void *ctx, struct vcpu *v, const struct port_string *s)
+{
+    struct machine *m = ctx;
+    bus_port_read_string(&m->bus, s->port, s->buf, s->bytes, s->count);
+    v->stats.port_in += s->count;
+    TRACE(&v->trace, PORT, s->port, s->bytes, s->count);
+}
+
+static void env_port_out_string(void *ctx, struct vcpu *v, const struct port_string *s)
+{
+    struct machine *m = ctx;
+    v->stats.port_out += s->count;
+    TRACE(&v->trace, PORT, s->port, s->bytes + 256, s->count);
+    bus_port_write_string(&m->bus, s->port, s->buf, s->bytes, s->count);
+}
+
 static int env_intr_ack(void *ctx, struct vcpu *v)
 {
     struct machine *m = ctx;
@@ -139,6 +155,8 @@ void env_init(struct machine *m)
         .mmio_write = env_mmio_write,
         .port_in = env_port_in,
         .port_out = env_port_out,
+        .port_in_string = env_port_in_string,
+        .port_out_string = env_port_out_string,
         .intr_ack = env_intr_ack,
         .cr8_get = env_cr8_get,
         .cr8_set = env_cr8_set,
