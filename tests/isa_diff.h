@@ -65,6 +65,7 @@ static struct diff {
     struct sigaction previous[NSIG];
     u16 selector[ISA_64 + 1]; /* CS of compatibility mode */
     u64 code_base;            /* CS base */
+    bool segmented;           /* 32-bit code with the data segments of the LDT */
     gva_t home_lin;           /* of the operand */
     bool tlb_full;
     u64 per_category[ZYDIS_CATEGORY_MAX_VALUE + 1], per_vector[32], per_kind[8];
@@ -408,7 +409,7 @@ static u32 put_random_tail(u8 *b, u32 n)
 }
 static u32 gen_legacy(u8 *b)
 {
-    static const u8 prefix[] = {0x66, 0xF2, 0xF3, 0xF0, 0x67, 0x3E, 0x65, 0x2E, 0x36};
+    static const u8 prefix[] = {0x66, 0xF2, 0xF3, 0xF0, 0x67, 0x3E, 0x65, 0x2E, 0x36, 0x26};
     u32 n = 0, map = below(8);
     while (!below(3) && n < 3) b[n++] = prefix[below(ARRAY_LEN(prefix))];
     if (map >= 5 && below(2)) b[n++] = (u8[]){0x66, 0xF2, 0xF3}[below(3)];
@@ -459,15 +460,24 @@ static u32 gen_evex(u8 *b)
     return put_random_tail(b, n);
 }
 
-/* COMPUTE, and the rows of user code that need no descriptor: strings, stack, near control flow. */
+/* COMPUTE; the rows of user code that need no descriptor: strings, stack, near control flow, flags,
+ * hints, BCD; and what only faults at CPL 3: ports, privileged instructions. */
 static bool diff_class_wanted(const struct insn *i)
 {
     if (i->row == INSN_COMPUTE) return true;
     if (i->row == INSN_UD || i->op[0].file == RF_SEG) return false;
-    u8 class = insn_rows[i->row].class;
-    if (class != C_STRING && class != C_STACK && class != C_BRANCH) return false;
-    return strncmp(insn_rows[i->row].name, "PUSHF", 5) &&
-           strncmp(insn_rows[i->row].name, "POPF", 4); /* TF */
+    const struct insn_row *row = &insn_rows[i->row];
+    switch (row->class) {
+    case C_STRING:
+    case C_STACK:
+    case C_BRANCH:
+    case C_LEGACY:
+    case C_IO:
+    case C_HINT: return true;
+    case C_FLAGS: return strncmp(row->name, "PUSHF", 5) && strncmp(row->name, "POPF", 4); /* TF */
+    case C_SYSTEM: return row->attr & A_CPL0;
+    default: return false;
+    }
 }
 
 static bool diff_wanted(const struct insn *i)
@@ -665,8 +675,10 @@ static bool diff_same(void)
     if (partly) memcpy(D.copy, D.native_alias, DIFF_BYTES);
     if (partly) return D.guest.vector >= 0;
     struct diff_state *a = &D.host, *b = &D.guest;
-    if (memcmp(a->gpr, b->gpr, sizeof a->gpr) || a->rip != b->rip || a->vector != b->vector)
-        return false;
+    bool either = !strncmp(name, "CMPS", 4) || (D.i.fpu == FPU_X87 && D.i.mem_bytes > 10);
+    either = either && a->vector >= 0 && b->vector >= 0;
+    if (memcmp(a->gpr, b->gpr, sizeof a->gpr) || a->rip != b->rip) return false;
+    if (a->vector != b->vector) return either; /* accessed in pieces: any may be first */
     if ((a->rflags ^ b->rflags) & FLAGS_COMPARED) return false;
     if (a->vector >= 0 && ((a->error ^ b->error) & ~(u32)PF_P || !same_cr2(a->cr2, b->cr2)))
         return false;
@@ -842,8 +854,11 @@ static void diff_init_vcpu(void)
     }
 }
 
-/* A 16-bit code segment at the code page and a data segment at the arena, in this process's LDT.
- * False when the kernel has none. */
+enum { LDT_CODE = 0x7, LDT_DATA = 0xF, LDT_DOWN = 0x17 };
+enum { DOWN_LIMIT = 0x17FF, DATA_LIMIT = (DIFF_PAGES - 2) * PAGE_BYTES + 0x7FF };
+
+/* In this process's LDT: a 16-bit code segment at the code page, a data segment that ends within
+ * the arena, and one that expands down to its second page. False when the kernel has none. */
 static bool diff_make_ldt(void)
 {
     struct user_desc code = {.entry_number = 0,
@@ -851,35 +866,51 @@ static bool diff_make_ldt(void)
                              .limit = 0xFFFFF,
                              .contents = 2,
                              .limit_in_pages = 1};
-    struct user_desc data = {.entry_number = 1,
-                             .base_addr = DIFF_ARENA,
-                             .limit = 0xFFFFF,
-                             .limit_in_pages = 1,
-                             .seg_32bit = 1};
+    struct user_desc data = {
+        .entry_number = 1, .base_addr = DIFF_ARENA, .limit = DATA_LIMIT, .seg_32bit = 1};
+    struct user_desc down = {
+        .entry_number = 2, .base_addr = DIFF_ARENA, .limit = DOWN_LIMIT, .contents = 1};
     return syscall(SYS_modify_ldt, 0x11, &code, sizeof code) == 0 &&
-           syscall(SYS_modify_ldt, 0x11, &data, sizeof data) == 0;
+           syscall(SYS_modify_ldt, 0x11, &data, sizeof data) == 0 &&
+           syscall(SYS_modify_ldt, 0x11, &down, sizeof down) == 0;
 }
 
-/* Run code of this size from now on. False when this host cannot. */
-static bool diff_set_mode(enum isa_mode mode)
+/* Segment registers of the vCPU as the selectors above have them. */
+static void diff_data_segments(bool from_ldt)
 {
-    enum { USER32_CS = 0x23, USER_DS = 0x2B, LDT_CODE = 0x7, LDT_DATA = 0xF };
+    enum { FLAT = SEG_P | SEG_S | SEG_W | SEG_A | SEG_DPL | SEG_G | SEG_DB };
+    struct seg *ds = &D.v->seg[DS], *es = &D.v->seg[ES];
+    u64 base = from_ldt ? DIFF_ARENA : 0;
+    *ds = (struct seg){.base = base, .limit = from_ldt ? DATA_LIMIT : ~0u, .attr = FLAT};
+    *es = (struct seg){.base = base, .limit = from_ldt ? DOWN_LIMIT : ~0u, .attr = FLAT};
+    if (!from_ldt) return;
+    ds->attr &= ~(u32)SEG_G;
+    es->attr = (FLAT | SEG_E) & ~(u32)(SEG_G | SEG_DB);
+}
+
+/* Run code of this size from now on; @segmented: 32-bit code with the LDT's data segments, as
+ * 16-bit code always has. False when this host cannot. */
+static bool diff_set_mode(enum isa_mode mode, bool segmented)
+{
+    enum { USER32_CS = 0x23, USER_DS = 0x2B };
     struct vcpu *v = D.v;
-    u16 ds = mode == ISA_16 ? LDT_DATA : mode == ISA_32 ? USER_DS : 0;
-    if (mode == ISA_16 && !diff_make_ldt()) return false;
+    bool ldt = mode == ISA_16 || (mode == ISA_32 && segmented);
+    u16 ds = ldt ? LDT_DATA : mode == ISA_32 ? USER_DS : 0, es = ldt ? LDT_DOWN : ds;
+    if (ldt && !diff_make_ldt()) return false;
+    D.segmented = ldt;
     D.mode = mode;
     v->mode = (u8)mode;
     D.selector[ISA_32] = USER32_CS;
     D.selector[ISA_16] = LDT_CODE;
     D.code_base = mode == ISA_16 ? DIFF_ARENA + DIFF_CODE_PAGE * PAGE_BYTES : 0;
-    v->flat = mode != ISA_16;
+    v->flat = !ldt;
     v->seg[CS].attr = SEG_P | SEG_S | SEG_CODE | SEG_R | SEG_A | SEG_DPL | SEG_G |
                       (mode == ISA_64   ? SEG_L
                        : mode == ISA_32 ? SEG_DB
                                         : 0);
     v->seg[CS].base = D.code_base;
-    v->seg[DS].base = v->seg[ES].base = mode == ISA_16 ? DIFF_ARENA : 0;
-    __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(ds));
+    diff_data_segments(ldt);
+    __asm__ volatile("mov %0, %%ds\n\tmov %1, %%es" : : "r"(ds), "r"(es));
     return true;
 }
 

@@ -100,15 +100,17 @@ enum x_result x_xlat(struct vcpu *v, const struct insn *i)
     return X_NEXT;
 }
 
-/* The memory operand is a signed lower and upper bound, both inclusive. */
+/* The memory operand is a signed lower and upper bound, both inclusive. The upper one is not looked
+ * at when the index is below the lower one. */
 enum x_result x_bound(struct vcpu *v, const struct insn *i)
 {
-    u64 pair;
+    u64 low, high, ea = insn_ea(v, i);
     u32 n = i->opsize;
-    if (seg_read(v, i->seg, insn_ea(v, i), &pair, 2 * n)) return X_FAULT;
     s64 idx = (s64)sign_extend(v->gpr[i->op[0].reg], n);
-    s64 low = (s64)sign_extend(pair, n), high = (s64)sign_extend(pair >> (n * 8), n);
-    return idx < low || idx > high ? vcpu_raise(v, EXC_BR) : X_NEXT;
+    if (seg_read(v, i->seg, ea, &low, n)) return X_FAULT;
+    if (idx < (s64)sign_extend(low, n)) return vcpu_raise(v, EXC_BR);
+    if (seg_read(v, i->seg, (ea + n) & mask_bytes(i->addrsize), &high, n)) return X_FAULT;
+    return idx > (s64)sign_extend(high, n) ? vcpu_raise(v, EXC_BR) : X_NEXT;
 }
 
 /* Raise the RPL of the destination selector to the source's; ZF tells whether it was lower. */
@@ -119,20 +121,22 @@ static u16 raise_rpl(struct vcpu *v, u16 sel, u16 than)
     return lower ? (u16)((sel & ~3) | (than & 3)) : sel;
 }
 
+/* Memory is read first, and written only where it changes, as processors do. */
 enum x_result x_arpl(struct vcpu *v, const struct insn *i)
 {
-    struct access_map m;
     gva_t lin;
-    u16 src = (u16)v->gpr[i->op[1].reg], sel;
+    u64 old = 0;
+    u16 src = (u16)v->gpr[i->op[1].reg];
     if (i->op[0].kind == OPND_REG) {
         gpr_write(v, i->op[0].reg, raise_rpl(v, (u16)v->gpr[i->op[0].reg], src), 2);
         return X_NEXT;
     }
-    if (seg_linear(v, i->seg, insn_ea(v, i), 2, OPND_R | OPND_W, &lin)) return X_FAULT;
-    if (vcpu_map(v, lin, 2, OPND_R | OPND_W, &m)) return X_FAULT;
-    memcpy(&sel, m.ptr, 2);
-    sel = raise_rpl(v, sel, src);
-    memcpy(m.ptr, &sel, 2);
-    vcpu_unmap(v, &m);
+    if (seg_read(v, i->seg, insn_ea(v, i), &old, 2)) return X_FAULT;
+    if ((old & 3) < (src & 3)) {
+        u16 raised = (u16)((old & ~3ull) | (src & 3));
+        if (seg_linear(v, i->seg, insn_ea(v, i), 2, OPND_W, &lin)) return X_FAULT;
+        if (vcpu_write(v, lin, &raised, 2)) return X_FAULT;
+    }
+    raise_rpl(v, (u16)old, src);
     return X_NEXT;
 }

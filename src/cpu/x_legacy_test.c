@@ -162,7 +162,10 @@ static void arpl(void **state)
     v->gpr[RBX] = 0x2000;
     assert_int_equal(FLAT_EXEC(f, 0x63, 0x0B), X_NEXT);
     assert_int_equal(flat_get(f, 0x2000, 2), 0x23);
+    flat_put(f, 0x2010, 0x20, 2);
     flat_protect(f, 2, FLAT_READ_ONLY);
+    assert_int_equal(FLAT_EXEC(f, 0x63, 0x0B), X_NEXT); /* no change: nothing is written */
+    v->gpr[RBX] = 0x2010;
     assert_int_equal(FLAT_EXEC(f, 0x63, 0x0B), X_FAULT);
     assert_int_equal(v->exc.vector, EXC_PF);
     flat_reset(f, ISA_16);

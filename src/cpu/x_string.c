@@ -248,7 +248,6 @@ static int ins_one(struct vcpu *v, const struct insn *i, struct string_op *s)
 {
     gva_t lin;
     (void)i;
-    if (io_allowed(v, (u16)v->gpr[RDX], s->bytes)) return X_FAULT;
     if (seg_linear(v, ES, dest(v, s), s->bytes, OPND_W, &lin)) return X_FAULT;
     if (!tlb_find(v, lin, s->bytes, ACC_WRITE) &&
         v->mmu->probe(v, lin, s->bytes, ACC_WRITE, false)) {
@@ -291,7 +290,6 @@ static u64 outs_bulk(struct vcpu *v, const struct insn *i, const struct string_o
 static int outs_one(struct vcpu *v, const struct insn *i, struct string_op *s)
 {
     u64 val;
-    if (io_allowed(v, (u16)v->gpr[RDX], s->bytes)) return X_FAULT;
     if (seg_read(v, i->seg, source(v, s), &val, s->bytes)) return X_FAULT;
     v->env->port_out(v->env->ctx, v, (u16)v->gpr[RDX], (u32)val, s->bytes);
     io_done(v, (u16)v->gpr[RDX], s->bytes);

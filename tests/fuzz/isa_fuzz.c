@@ -12,7 +12,7 @@ int main(void)
     fflush(stdout);
     diff_init(seed * 0x9E3779B97F4A7C15ull);
     while (!D.mismatches) {
-        if (!diff_set_mode((enum isa_mode)below(3))) continue;
+        if (!diff_set_mode((enum isa_mode)below(3), below(2))) continue;
         for (u32 n = 0; n < 5000 && diff_case(); n++) continue;
     }
     diff_fini();
