@@ -308,8 +308,21 @@ enum x_result x_stos(struct vcpu *v, const struct insn *i)
 enum x_result x_lods(struct vcpu *v, const struct insn *i) { return run(v, i, lods_one, NULL); }
 enum x_result x_cmps(struct vcpu *v, const struct insn *i) { return run_compare(v, i, cmps_one); }
 enum x_result x_scas(struct vcpu *v, const struct insn *i) { return run_compare(v, i, scas_one); }
-enum x_result x_ins(struct vcpu *v, const struct insn *i) { return run(v, i, ins_one, ins_bulk); }
+/* The right to the port is checked before the count, as processors do: REP INS with a count of 0
+ * can be #GP. */
+static enum x_result run_io(struct vcpu *v, const struct insn *i, string_fn *one,
+                            string_bulk_fn *bulk)
+{
+    struct string_op s = string_op_of(v, i);
+    if (io_allowed(v, (u16)v->gpr[RDX], s.bytes)) return X_FAULT;
+    return run(v, i, one, bulk);
+}
+
+enum x_result x_ins(struct vcpu *v, const struct insn *i)
+{
+    return run_io(v, i, ins_one, ins_bulk);
+}
 enum x_result x_outs(struct vcpu *v, const struct insn *i)
 {
-    return run(v, i, outs_one, outs_bulk);
+    return run_io(v, i, outs_one, outs_bulk);
 }
