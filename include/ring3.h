@@ -50,6 +50,7 @@ struct ring3_config {
     uint32_t timeout_s;    /* 0: none                                                       */
     uint32_t trace_mask;   /* events of base/trace.def, 0: none; written to standard error  */
     bool debug_exit;       /* port 0xF4 ends the machine                                    */
+    uint8_t dump;          /* of translated blocks: 1 guest code, 2 host code, 4 exits      */
     bool count_insns;      /* count instructions of translated code, which slows it down     */
     bool no_reboot;        /* a guest reset ends the machine                                */
     bool quiet;            /* no log lines on standard error                                */

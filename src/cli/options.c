@@ -126,6 +126,21 @@ static int set_stats(struct run_options *o, void *field, const char *text, struc
     return err_set(e, E_INVAL, "--stats '%s': only json", text);
 }
 
+static int set_dump(struct run_options *o, void *field, const char *text, struct err *e)
+{
+    static const char letters[] = "bmx"; /* bit n of the field: letter n */
+    u8 *what = field;
+    (void)o;
+    *what = *text ? 0 : (1 << (sizeof letters - 1)) - 1;
+    for (const char *at = text; *at; at += at[1] == ',' && at[2] ? 2 : 1) {
+        const char *found = strchr(letters, *at);
+        if (!found || (at[1] && (at[1] != ',' || !at[2])))
+            return err_set(e, E_INVAL, "--dump '%s': b, m and x with commas", text);
+        *what |= (u8)(1 << (found - letters));
+    }
+    return 0;
+}
+
 static int set_trace(struct run_options *o, void *field, const char *text, struct err *e)
 {
     if (!strcmp(text, "help")) {

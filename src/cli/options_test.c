@@ -68,6 +68,11 @@ static void test_flags_and_values(void **state)
     assert_int_equal(o.stats, STATS_TEXT);
     assert_int_equal(o.cfg.trace_mask, BIT(TRACE_IRQ) | BIT(TRACE_EXC));
     assert_string_equal(o.cfg.name, "web-1.a_b");
+    assert_int_equal(o.cfg.dump, 0);
+    assert_int_equal(parse(&o, &e, "--kernel k --dump=b,x"), 0);
+    assert_int_equal(o.cfg.dump, 5);
+    assert_int_equal(parse(&o, &e, "--kernel k --dump"), 0);
+    assert_int_equal(o.cfg.dump, 7);
     assert_int_equal(parse(&o, &e, "--cpu help"), 0);
     assert_int_equal(o.list, LIST_MODELS);
     assert_int_equal(parse(&o, &e, "--trace help"), 0);
@@ -95,6 +100,8 @@ static void test_mistakes(void **state)
         {"--kernel k --engine steam", "unknown engine"},
         {"--kernel k --cpu z80", "unknown model"},
         {"--kernel k --trace nothing", "unknown trace event"},
+        {"--kernel k --dump=b,", "--dump 'b,'"},
+        {"--kernel k --dump=q", "--dump 'q'"},
         {"--kernel k --name a/b", "--name"},
         {"--kernel k extra", "not an option"},
         {"--kernel k -", "not an option"},

@@ -19,6 +19,13 @@ struct cpu_env;
 struct cpu_model;
 struct vcpu_mmu_ops;
 
+enum vcpu_dump {
+    DUMP_GUEST = 1 << 0,
+    DUMP_HOST = 1 << 1,
+    DUMP_EXITS = 1 << 2,
+    DUMP_ALL = 7,
+};
+
 struct vcpu {
     /* general registers */
     u64 gpr[GPRS];
@@ -72,6 +79,7 @@ struct vcpu {
     /* identity and surroundings, constant while running */
     u32 id;           /* initial APIC id */
     bool count_insns; /* stats.bt_insns is wanted */
+    u8 dump;          /* enum vcpu_dump: what to show of translated blocks */
     u64 tsc_khz;
     struct mem *mem;
     const struct cpu_env *env;

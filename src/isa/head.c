@@ -4,8 +4,8 @@
 #include <string.h>
 
 /* Opcodes by row of sixteen, bit n for column n. */
-static const u16 modrm_one[16] = {0x0F0F, 0x0F0F, 0x0F0F, 0x0F0F, 0, 0,      0x0A08, 0,
-                                  0x7FFF, 0,      0,      0,      0x00C3, 0xFF0F, 0, 0xC0C0};
+static const u16 modrm_one[16] = {0x0F0F, 0x0F0F, 0x0F0F, 0x0F0F, 0,      0,      0x0A08, 0,
+                                  0x7FFF, 0,      0,      0,      0x00C3, 0xFF0F, 0,      0xC0C0};
 static const u16 modrm_two[16] = {0x200F, 0xFFFF, 0xFF0F, 0,      0xFFFF, 0xFFFF, 0xFFFF, 0xFF7F,
                                   0,      0xFFFF, 0xF838, 0xFFFF, 0x00FF, 0xFFFF, 0xFFFF, 0xFFFF};
 /* Not measured. One byte: those of other modes, 62, 8F (XOP), A0-A3, C4, C5, C8 and prefixes in the

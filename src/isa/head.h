@@ -1,4 +1,5 @@
-/* isa/head.h - where a 64-bit mode instruction's displacement and immediate are, without decoding it.
+/* isa/head.h - where a 64-bit mode instruction's displacement and immediate are, without decoding
+ * it.
  *
  * The bytes in front of them - prefixes, REX, opcode, ModRM, SIB - are its head. Two instructions
  * with the same head are the same but for those two numbers, so whatever is found out about one

@@ -21,7 +21,7 @@ enum {
     SLOW_WRITES_MIN = 8,
     SLOW_LEVEL_MAX = 7,
     SLOW_LEVEL_SHIFT = 12,
-    LINE_SHIFT = 6,  /* code is tracked by 64-byte lines */
+    LINE_SHIFT = 6, /* code is tracked by 64-byte lines */
 };
 
 struct space {
@@ -62,9 +62,9 @@ struct mmu_domain {
     _Atomic(struct mmu_state *) member[VCPUS_MAX];
     _Atomic u64 *code_lines; /* per page of the memfd: which 64-byte lines hold decoded code */
     _Atomic u32 changing;    /* threads that have taken marks off and not yet told everybody */
-    _Atomic u16 *slow;       /* per page: slow writes since, and how often that were too many (level,
-                                in the upper bits); a hint */
-    u64 code_pages;          /* length of code_lines */
+    _Atomic u16 *slow; /* per page: slow writes since, and how often that were too many (level,
+                          in the upper bits); a hint */
+    u64 code_pages;    /* length of code_lines */
 };
 
 static inline struct mmu_state *mmu_of(struct vcpu *v) { return v->mmu_state; }

@@ -226,7 +226,7 @@ const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b,
     v->stats.bt_translate_ns += clk_host_ns() - start;
     v->stats.bt_translations++;
     v->stats.bt_translated += made.marks;
-    return code_add(&s->code, &made, p, bytes);
+    return bt_dumped(s, code_add(&s->code, &made, p, bytes));
 }
 
 /* The instruction at v->rip that goes on in the next page: valid for these two physical pages only,

@@ -104,6 +104,8 @@ void bt_check_assumptions(struct bt_state *s);
 u32 bt_variant_of(const struct bt_state *s);
 const struct bt_slot *bt_find_block(struct bt_state *s);
 enum x_result bt_serve_step(struct bt_state *s);
+/** bt_dumped - dump.c: @slot, after showing it if that is wanted. */
+const struct bt_slot *bt_dumped(const struct bt_state *s, const struct bt_slot *slot);
 bool bt_alignment_checked(const struct vcpu *v);
 const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b, gpa_t gpa);
 /* fault.c */

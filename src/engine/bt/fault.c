@@ -10,6 +10,7 @@
 
 #include "cpu/x86.h"
 #include "engine/bt/bt_state.h"
+#include "engine/bt/dump.h"
 #include "mem/mem.h"
 
 /* Host register number (as encoded) to its place in gregs. */
@@ -137,6 +138,21 @@ static bool memory_fault(struct fault *f)
     return access_fault(f);
 }
 
+static bool serve_fault(struct fault *f)
+{
+    switch (f->trap) {
+    case EXC_PF:
+    case EXC_GP:
+    case EXC_SS: return memory_fault(f);
+    case EXC_AC: return misaligned(f);
+    case EXC_DE:
+    case EXC_UD:
+    case EXC_MF:
+    case EXC_XM: return leave_step(f); /* the interpreter raises it precisely */
+    default: return false;
+    }
+}
+
 bool bt_on_fault(struct fault_region *r, siginfo_t *info, ucontext_t *uc)
 {
     struct bt_state *s = container_of(r, struct bt_state, region);
@@ -147,15 +163,7 @@ bool bt_on_fault(struct fault_region *r, siginfo_t *info, ucontext_t *uc)
     if (!f.slot) return false;
     f.mark = code_mark_of(&s->code, f.slot, f.pc);
     s->v->stats.bt_faults++;
-    switch (f.trap) {
-    case EXC_PF:
-    case EXC_GP:
-    case EXC_SS: return memory_fault(&f);
-    case EXC_AC: return misaligned(&f);
-    case EXC_DE:
-    case EXC_UD:
-    case EXC_MF:
-    case EXC_XM: return leave_step(&f); /* the interpreter raises it precisely */
-    default: return false;
-    }
+    if (serve_fault(&f)) return true;
+    bt_dump_bug(s, f.slot, f.pc, f.trap);
+    return false;
 }

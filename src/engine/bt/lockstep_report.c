@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/bt/dump.h"
 #include "engine/bt/lockstep_internal.h"
 
 static const char *const names[GPRS] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
@@ -69,37 +70,13 @@ static void put_memory(const struct journal *j)
     }
 }
 
-static void put_insn(u64 at, const struct insn *i)
-{
-    char text[128];
-    dprintf(2, "  %#llx: ", (unsigned long long)at);
-    for (u32 n = 0; n < i->len; n++) dprintf(2, "%02x", i->bytes[n]);
-    dprintf(2, "  %s\n", isa_format(i, at, text, sizeof text));
-}
-
 static void put_guest(const struct lockstep *l)
 {
     u64 at = l->before.rip;
     dprintf(2, "guest code, %u instructions; the interpreter executed %u:\n", l->block->count,
             l->done);
     for (u32 n = 0; n < l->block->count; at += l->block->first[n++].len)
-        put_insn(at, &l->block->first[n]);
-}
-
-static void put_host(const struct lockstep *l, const struct bt_state *s)
-{
-    const u8 *code = code_far(&s->code, l->slot);
-    const struct bt_block *b = &l->slot->b;
-    u32 mark = 0;
-    dprintf(2, "host code, %u bytes:\n", b->code_bytes);
-    for (u32 at = 0; at < b->code_bytes;) {
-        struct insn i;
-        if (isa_decode(&i, code + at, INSN_BYTES_MAX, ISA_64) <= 0) break;
-        for (; mark < b->marks && b->mark[mark].host_off <= at; mark++)
-            dprintf(2, " guest offset %#x:\n", b->mark[mark].guest_off);
-        put_insn((u64)(uintptr_t)code + at, &i);
-        at += i.len;
-    }
+        bt_dump_insn(at, &l->block->first[n]);
 }
 
 void lockstep_report(const struct lockstep *l, struct vcpu *v)
@@ -114,5 +91,5 @@ void lockstep_report(const struct lockstep *l, struct vcpu *v)
     if (l->wide) put_vectors(l);
     put_memory(&l->journal);
     put_guest(l);
-    put_host(l, s);
+    bt_dump_host(&s->code, l->slot);
 }

@@ -41,11 +41,11 @@ struct cache_size {
 };
 struct cache {
     struct cache_size size;
-    struct code_page *pages; /* [sets][CACHE_WAYS]; untouched ones cost nothing */
-    struct code_page *last;  /* found last */
-    struct block *blocks;    /* [CACHE_BLOCKS + 1], 1-based */
-    struct insn *pool;       /* [insns] */
-    struct crosser *crosser; /* [CROSSERS] */
+    struct code_page *pages;  /* [sets][CACHE_WAYS]; untouched ones cost nothing */
+    struct code_page *last;   /* found last */
+    struct block *blocks;     /* [CACHE_BLOCKS + 1], 1-based */
+    struct insn *pool;        /* [insns] */
+    struct crosser *crosser;  /* [CROSSERS] */
     struct insn_shape *shape; /* [INSN_SHAPES]: nothing decodes twice */
     u32 blocks_used, insns_used, victim;
 };
