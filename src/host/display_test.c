@@ -278,6 +278,44 @@ static void test_vnc_input(void **state)
     stop();
 }
 
+/* Characters without the shift that makes them, or with one that does not belong to them. */
+static void test_vnc_layout(void **state)
+{
+    char path[96], spec[128];
+    (void)state;
+    snprintf(path, sizeof path, "%s/vnc", r.folder);
+    snprintf(spec, sizeof spec, "vnc=unix:%s", path);
+    start(spec);
+    rfbClient *c = viewer(path, NULL);
+    assert_non_null(c);
+    SendKeyEvent(c, '$', TRUE);
+    SendKeyEvent(c, '$', FALSE);
+    expect_events(4);
+    expect_key(0, KEY_SHIFT, true);
+    expect_key(1, KEY_4, true);
+    expect_key(2, KEY_SHIFT, false);
+    expect_key(3, KEY_4, false);
+    SendKeyEvent(c, 0xFFE2, TRUE); /* right shift and 7: a slash on a German keyboard */
+    SendKeyEvent(c, '/', TRUE);
+    SendKeyEvent(c, '/', FALSE);
+    expect_events(9);
+    expect_key(4, KEY_SHIFT_R, true);
+    expect_key(5, KEY_SHIFT_R, false);
+    expect_key(6, KEY_SLASH, true);
+    expect_key(7, KEY_SHIFT_R, true);
+    expect_key(8, KEY_SLASH, false);
+    SendKeyEvent(c, 0xFFE2, FALSE);
+    SendKeyEvent(c, 0xFFE5, TRUE); /* caps lock is the guest's affair */
+    SendKeyEvent(c, 0xFFE5, FALSE);
+    SendKeyEvent(c, 'Q', TRUE);
+    SendKeyEvent(c, 'Q', FALSE);
+    expect_events(14);
+    expect_key(12, KEY_Q, true);
+    expect_key(13, KEY_Q, false);
+    viewer_close(c);
+    stop();
+}
+
 static void test_vnc_password(void **state)
 {
     char path[64], spec[256], file[96], right[] = "secret", wrong[] = "guess";
@@ -451,9 +489,9 @@ static void test_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_specs),        TEST(test_vnc_pixels),  TEST(test_vnc_input),
-        TEST(test_vnc_password), TEST(test_vnc_stalled), TEST(test_busy),
-        TEST(test_png),          TEST(test_keys),
+        TEST(test_specs),      TEST(test_vnc_pixels),   TEST(test_vnc_input),
+        TEST(test_vnc_layout), TEST(test_vnc_password), TEST(test_vnc_stalled),
+        TEST(test_busy),       TEST(test_png),          TEST(test_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,6 +49,7 @@ struct vnc {
     struct viewer viewer[VIEWERS_MAX];
     int x, y;    /* of the pointer */
     int buttons; /* as RFB has them */
+    bool caps;   /* caps lock, as far as viewers pressed it */
 };
 
 /* ---- input ------------------------------------------------------------------------------------
@@ -56,14 +57,36 @@ struct vnc {
 
 static void input(struct vnc *s, const struct input_event *ev) { s->d->ev.input(s->d->ev.ctx, ev); }
 
+static void key(struct vnc *s, u32 code, bool down)
+{
+    input(s, &(struct input_event){.kind = INPUT_KEY, .code = code, .down = down});
+}
+
+/* Make shift look pressed or not for the next key, as it is not; or undo that. */
+static void shift_turn(struct viewer *v, bool to)
+{
+    bool left = v->down[KEY_SHIFT], right = v->down[KEY_SHIFT_R];
+    if (left) key(v->vnc, KEY_SHIFT, to);
+    if (right) key(v->vnc, KEY_SHIFT_R, to);
+    if (!left && !right) key(v->vnc, KEY_SHIFT, to);
+}
+
+/* A viewer says which character it means, the guest's keyboard is a US one: where the two disagree
+ * about shift, as with another layout at the viewer, the character counts. */
 static void on_key(rfbBool down, rfbKeySym sym, rfbClientPtr cl)
 {
     struct viewer *v = cl->clientData;
-    bool shift;
-    u32 code = key_of_keysym(sym, &shift); /* the viewer sends shift itself */
+    struct vnc *s = v->vnc;
+    bool shift, has = v->down[KEY_SHIFT] || v->down[KEY_SHIFT_R];
+    u32 code = key_of_keysym(sym, &shift);
     if (!code || code >= KEY_COUNT) return;
+    bool letter = (sym | 0x20) >= 'a' && (sym | 0x20) <= 'z';
+    bool turn = down && sym > ' ' && sym < 0x7F && shift != has && !(letter && s->caps);
+    if (code == KEY_CAPS_LOCK && down && !v->down[code]) s->caps = !s->caps;
+    if (turn) shift_turn(v, shift);
     v->down[code] = down;
-    input(v->vnc, &(struct input_event){.kind = INPUT_KEY, .code = code, .down = down != 0});
+    key(s, code, down != 0);
+    if (turn) shift_turn(v, has);
 }
 
 static void wheel(struct vnc *s, s32 dy)
@@ -172,7 +195,7 @@ static void on_gone(rfbClientPtr cl)
     struct viewer *v = cl->clientData;
     if (!v) return;
     for (u32 i = 0; i < KEY_COUNT; i++)
-        if (v->down[i]) input(v->vnc, &(struct input_event){.kind = INPUT_KEY, .code = i});
+        if (v->down[i]) key(v->vnc, i, false);
     v->cl = NULL;
 }
 
