@@ -81,5 +81,6 @@ struct engine_words {
     u64 save[4]; /* for registers borrowed inside one sequence */
     u64 jump_cache, jump_mask;
     void *vec_load, *vec_save; /* routines for the host's vector width */
+    u64 seg_guard[2]; /* FS, GS in 32-bit code: added to addresses, so that bad ones fault */
 };
 #endif

@@ -16,7 +16,7 @@
 #define JUMP_CODE 262144
 #define V_VEC_LOAD 256
 #define V_VEC_SAVE 264
-#define V_MXCSR 1032
+#define V_MXCSR 1048
 #define V_VEC 1536
 #define V_K 3584
 /* enum bt_exit */

@@ -1,6 +1,6 @@
 /* bt.c - the translator's run loop: find or translate the block at RIP, run translated code until
- * it exits, serve the exit. Code of other modes than 64-bit, single-stepping and whatever has no
- * inline form is executed from decoded instructions. */
+ * it exits, serve the exit. Code of other kinds (bt_is_translatable), single-stepping and whatever
+ * has no inline form is executed from decoded instructions. */
 #define _GNU_SOURCE
 #include "engine/bt/bt.h"
 
@@ -70,7 +70,7 @@ static struct jump_cache *jump_current(struct bt_state *s)
 {
     struct vcpu *v = s->v;
     if (v->cpl != 3) return &s->jump[s->bt.vec_loaded];
-    u64 key = v->tlb.ctx << 1 | s->bt.vec_loaded;
+    u64 key = jump_key(s);
     struct jump_cache *oldest = &s->jump[JUMP_SUPERVISOR];
     for (u32 i = JUMP_SUPERVISOR; i < JUMP_CACHES; i++) {
         struct jump_cache *j = &s->jump[i];
@@ -191,11 +191,6 @@ void bt_check_assumptions(struct bt_state *s)
     jump_clear_all(s);
 }
 
-u32 bt_variant_of(const struct bt_state *s)
-{
-    return (s->v->cpl == 3 ? VARIANT_USER : 0) | (s->bt.vec_loaded ? VARIANT_VEC : 0);
-}
-
 /* Room for a block. True: everything was dropped for it, so nothing may lead there any more. */
 static bool make_room(struct bt_state *s)
 {
@@ -249,7 +244,7 @@ static const struct bt_slot *find_cross(struct bt_state *s, gpa_t gpa)
     mmu_protect_code(v, second, i->len - first);
     i = cache_crosser(&s->decoded, v, v->rip); /* as it is now that changes will be noticed */
     if (!i || i->len <= first) return NULL;
-    const struct block b = {.first = i, .count = 1, .bytes = i->len, .mode = ISA_64};
+    const struct block b = {.first = i, .count = 1, .bytes = i->len, .mode = v->mode};
     struct bt_block made;
     make_room(s);
     struct bt_page *p = code_page(&s->code, gpa, bt_variant_of(s), true);
@@ -425,15 +420,17 @@ static enum x_result enter(struct bt_state *s, const u8 *code)
  * run() have something to do first. */
 static const u8 *code_again(struct bt_state *s)
 {
-    const struct vcpu *v = s->v;
-    if (v->mode != ISA_64 || bt_alignment_checked(v) || !assumptions_hold(s)) return NULL;
+    struct vcpu *v = s->v;
+    if (!bt_is_translatable(v) || bt_alignment_checked(v) || !assumptions_hold(s)) return NULL;
+    if (v->mode == ISA_32) bt_guard_segments(v);
     return atomic_load(&v->posted) ? NULL : bt_light_continue(s);
 }
 
 static enum x_result run(struct vcpu *v)
 {
     struct bt_state *s = state_of(v);
-    if (v->mode != ISA_64 || bt_alignment_checked(v)) return block_run(&s->decoded, v);
+    if (!bt_is_translatable(v) || bt_alignment_checked(v)) return block_run(&s->decoded, v);
+    if (v->mode == ISA_32) bt_guard_segments(v);
     bt_check_assumptions(s);
     const struct bt_slot *slot = bt_find_block(s);
     if (unlikely(!slot)) return block_run_first(&s->decoded, v);

@@ -97,7 +97,8 @@ struct bt_stubs {
 };
 struct bt;
 /**
- * bt_translate - emit the block whose decoded instructions are @b (64-bit code, first byte at
+ * bt_translate - emit the block whose decoded instructions are @b (64- or 32-bit code, first byte
+ * at
  * @guest_off of its page) at @out. Fills @block (mark points into @out->mark). Returns the bytes
  * emitted, > 0. Every instruction can be translated: what has no inline form becomes an exit to
  * stubs.step and ends the block.

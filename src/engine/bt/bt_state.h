@@ -26,7 +26,7 @@ enum {
  * context. */
 struct jump_cache {
     struct jump_table *table;
-    u64 key; /* v->tlb.ctx and VARIANT_VEC */
+    u64 key; /* jump_key(), for user code */
     u64 used;
 };
 /* Translated instructions that cross a page, by where both parts are. */
@@ -97,11 +97,42 @@ static inline bool jump_is_noted(const struct bt_state *s, u64 address, u64 exec
         return false;
     return exec_page & TLB_EXEC_GLOBAL || s->v->cpl == 3 || !s->global_code;
 }
+/* Is the code at CS:RIP of a kind that is translated? 64-bit code, and 32-bit code with flat
+ * segments, of CPL 0 (whose checks of privilege never fail) or 3; not the few instructions of the
+ * supervisor's on their way into 64-bit mode. */
+static inline bool bt_is_translatable(const struct vcpu *v)
+{
+    if (unlikely(v->cpl != 0 && v->cpl != 3)) return false;
+    if (likely(v->mode == ISA_64)) return true;
+    return v->mode == ISA_32 && v->flat && (v->cpl == 3 || !vcpu_is_long(v));
+}
+static inline u32 bt_variant_of(const struct bt_state *s)
+{
+    return (s->v->cpl == 3 ? VARIANT_USER : 0) | (s->bt.vec_loaded ? VARIANT_VEC : 0) |
+           (s->v->mode == ISA_32 ? VARIANT_32 : 0);
+}
+/* What a user's jump cache is for: address space and variant. */
+static inline u64 jump_key(const struct bt_state *s)
+{
+    return s->v->tlb.ctx * VARIANTS + bt_variant_of(s);
+}
+/* Added to the addresses of FS and GS in 32-bit code: one that makes them fault, unless the segment
+ * is writable data up to 4 GiB. */
+static inline u64 seg_guard(const struct seg *s)
+{
+    enum { MUST = SEG_P | SEG_S | SEG_W };
+    bool plain = s->limit == 0xFFFFFFFF && (s->attr & (MUST | SEG_NULL | SEG_CODE | SEG_E)) == MUST;
+    return plain ? 0 : BIT(47);
+}
+static inline void bt_guard_segments(struct vcpu *v)
+{
+    v->eng.seg_guard[0] = seg_guard(&v->seg[FS]);
+    v->eng.seg_guard[1] = seg_guard(&v->seg[GS]);
+}
 static inline struct bt_state *state_of(struct vcpu *v) { return v->engine_state; }
 
 /* bt.c: see there */
 void bt_check_assumptions(struct bt_state *s);
-u32 bt_variant_of(const struct bt_state *s);
 const struct bt_slot *bt_find_block(struct bt_state *s);
 enum x_result bt_serve_step(struct bt_state *s);
 /** bt_dumped - dump.c: @slot, after showing it if that is wanted. */

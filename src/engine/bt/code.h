@@ -82,9 +82,9 @@ struct bt_code {
 int code_init(struct bt_code *c, struct err *e) MUST_USE;
 void code_fini(struct bt_code *c);
 void code_drop_all(struct bt_code *c);
-/* A page may be translated in several variants: for user code (CPL 3) or supervisor code, and with
- * the guest's vector registers in the host's or not. */
-enum bt_variant { VARIANT_USER = 1 << 0, VARIANT_VEC = 1 << 1, VARIANTS = 4 };
+/* A page may be translated in several variants: for user code (CPL 3) or supervisor code, with the
+ * guest's vector registers in the host's or not, as 64- or 32-bit code. */
+enum bt_variant { VARIANT_USER = 1 << 0, VARIANT_VEC = 1 << 1, VARIANT_32 = 1 << 2, VARIANTS = 8 };
 /** code_drop - guest code in [start, end) may have changed: drop the blocks made of it until
  * code_revive. True when there were any. */
 bool code_drop(struct bt_code *c, gpa_t start, gpa_t end);

@@ -191,8 +191,9 @@ static void test_eviction(void **state)
     const struct bt_slot *s[2 * BT_PAGE_WAYS];
     gpa_t gpa[2 * BT_PAGE_WAYS];
     u32 found = 0, dropped = 0;
-    for (u32 n = 0; n < 2 * BT_PAGE_WAYS; n++) { /* id ^ id >> 11 stays the same; id = 4 page + 1 */
-        const u64 id = (u64)n * 4 << 11 | (1 ^ n * 4);
+    for (u32 n = 0; n < 2 * BT_PAGE_WAYS;
+         n++) { /* id ^ id >> 11 stays the same; id = page * VARIANTS + 1 */
+        const u64 id = (u64)n * VARIANTS << 11 | (1 ^ n * VARIANTS);
         gpa[n] = id / VARIANTS << PAGE_SHIFT;
         s[n] = add(c, gpa[n], 0, 0, 1);
         assert_ptr_equal(code_find(c, gpa[n], 0), s[n]);

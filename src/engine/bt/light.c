@@ -43,7 +43,7 @@ static struct jump_cache *cache_of(struct bt_state *s)
     const struct vcpu *v = s->v;
     const bool vec = s->bt.vec_loaded;
     if (v->cpl != 3) return s->jump[vec].used ? &s->jump[vec] : NULL;
-    const u64 key = v->tlb.ctx << 1 | vec;
+    const u64 key = jump_key(s);
     for (u32 i = JUMP_SUPERVISOR; i < JUMP_CACHES; i++) {
         struct jump_cache *j = &s->jump[i];
         if (j->used && j->key == key) return j;
@@ -63,7 +63,7 @@ const u8 *bt_light_continue(struct bt_state *s)
     struct jump_cache *j = cache_of(s);
     if (!j || event_waits(v)) return NULL;
     v->eng.jump_cache = (u64)(uintptr_t)j->table;
-    s->variant = (v->cpl == 3 ? VARIANT_USER : 0) | (s->bt.vec_loaded ? VARIANT_VEC : 0);
+    s->variant = bt_variant_of(s);
     const u32 n = jump_index(v->rip);
     return j->table->minus_address[n] == 0 - v->rip ? j->table->code[n] : bt_quick(v, v->rip);
 }

@@ -326,7 +326,7 @@ static bool find_both(struct lockstep *l, struct bt_state *s)
     if (l->block || !l->slot) return l->slot;
     const struct insn *i = cache_crosser(&s->decoded, v, v->rip);
     if (!i || i->row >= insn_rows_count || insn_rows[i->row].class == C_STRING) return false;
-    l->cross = (struct block){.first = i, .count = 1, .bytes = i->len, .mode = ISA_64};
+    l->cross = (struct block){.first = i, .count = 1, .bytes = i->len, .mode = v->mode};
     l->block = &l->cross;
     return true;
 }
@@ -335,7 +335,8 @@ static enum x_result run(struct vcpu *v)
 {
     struct bt_state *s = state_of(v);
     struct lockstep *l = lockstep_of(v);
-    if (v->mode != ISA_64 || bt_alignment_checked(v)) return block_run(&s->decoded, v);
+    if (!bt_is_translatable(v) || bt_alignment_checked(v)) return block_run(&s->decoded, v);
+    if (v->mode == ISA_32) bt_guard_segments(v);
     bt_check_assumptions(s);
     if (!find_both(l, s)) return block_run_first(&s->decoded, v);
     if (atomic_load(&v->attention)) return X_JUMP;

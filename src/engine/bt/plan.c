@@ -78,7 +78,7 @@ static void plan_make(struct plan *p, const struct insn *i)
 void plan_find(struct plan_cache *c, struct plan *p, const struct insn *i)
 {
     struct insn_head h;
-    bool keep = c && isa_head(&h, i->bytes, i->len);
+    bool keep = c && i->mode == ISA_64 && isa_head(&h, i->bytes, i->len);
     struct plan *known = keep ? &c->plan[isa_shape_index(h.key) % PLANS] : NULL;
     if (keep && known->key == h.key) {
         *p = *known;
@@ -97,7 +97,7 @@ bool plan_spell(struct plan_cache *c, struct spelling *s, const struct insn *i,
 {
     struct insn_head h;
     u8 bytes[INSN_BYTES_MAX];
-    bool keep = c && map->index != REG_NONE && isa_head(&h, i->bytes, i->len);
+    bool keep = c && map->index != REG_NONE && i->mode == ISA_64 && isa_head(&h, i->bytes, i->len);
     u64 key = keep ? h.key : 0;
     struct spelling *known = NULL;
     if (keep) known = &c->spelling[isa_shape_index(key + map->base * 4u + !!twin) % SPELLINGS];
@@ -109,7 +109,7 @@ bool plan_spell(struct plan_cache *c, struct spelling *s, const struct insn *i,
     memcpy(bytes, i->bytes, sizeof bytes);
     if (twin && keep) memcpy(bytes, twin->twin, h.len);
     else if (twin) memcpy(bytes, twin->twin, sizeof bytes);
-    int len = respell(s->bytes, bytes, i->len, ISA_64, map);
+    int len = respell(s->bytes, bytes, i->len, (enum isa_mode)i->mode, map);
     if (len <= 0) return false;
     s->imm_bytes = keep ? (u8)(i->len - h.len - h.disp_bytes) : 0;
     s->len = (u8)(len - s->imm_bytes);

@@ -167,7 +167,7 @@ static void install_around(const struct miss *m, u32 i, const struct walk *at_i)
 /* Addresses the tables can stand for; others the interpreter refuses or truncates. */
 static bool is_reachable(const struct vcpu *v, gva_t gva)
 {
-    if (!vcpu_is_long(v)) return gva >> 32 == 0;
+    if (v->mode != ISA_64) return gva >> 32 == 0;
     return sign_extend(gva, 6) == gva && !(v->cr4 & CR4_LA57);
 }
 

@@ -107,6 +107,7 @@ static struct guest *guest_create(u32 users)
     rig_long(g->v, tree(0, 0));
     g->v->cr4 |= CR4_PGE | CR4_PCIDE | CR4_SMAP;
     rig_mode(g->v);
+    g->v->mode = ISA_64;
     mmu_enter_guest(g->v);
     assert_int_equal(bt_tables_create(&g->t, g->v, &g->views, users, &e), 0);
     return g;

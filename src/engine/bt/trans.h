@@ -47,6 +47,8 @@ struct trans {
     u32 count_at;  /* displacement that counts the present run of instructions, 0: none */
     bool is_light; /* executed, and counted, by light.c */
     bool is_last;  /* no further instruction of the block follows i */
+    bool is32;     /* 32-bit code: flat segments but FS and GS, addresses end at 4 GiB */
+    u8 word;       /* bytes of an address and of a stack element: 4 or 8 */
     u32 colds;
     struct cold cold[COLDS_MAX];
 };
@@ -55,6 +57,8 @@ enum tr { TR_NONE, TR_NEXT, TR_END };
 
 static inline bool is_homed(u8 reg) { return reg < GPRS && HOMED >> reg & 1; }
 static inline size_t gpr_off(u8 reg) { return offsetof(struct vcpu, gpr) + 8u * reg; }
+/* REX.W of an operation on a word */
+static inline u32 tr_width(const struct trans *t) { return t->is32 ? EM_32 : EM_64; }
 static inline u16 next_off(const struct trans *t) { return (u16)(t->off + t->i->len); }
 static inline bool is_checked(const struct trans *t)
 {
@@ -89,6 +93,9 @@ void tr_jump_table(struct trans *t);
 bool tr_may_run(const struct trans *t);
 
 /* trans_mem.c: addresses and accesses */
+/** tr_pointer - guest register @reg as an address to look up and access: itself, or T1 with its low
+ * half in 32-bit code. */
+u8 tr_pointer(struct trans *t, u8 reg);
 /** tr_address - linear address of the memory operand (@extra is added to its displacement); returns
  * the register that holds it: T1, or the operand's own base when that is all there is. */
 u8 tr_address(struct trans *t, s32 extra);

@@ -38,8 +38,20 @@ static void store_homed(struct trans *t, u32 regs)
     for (u8 n = 0; n < GPRS; n++)
         if (regs & HOMED & 1u << n) em_store_gs(&t->e, gpr_off(n), n);
 }
+/* 32-bit code: the same instruction as 64-bit code spells it. */
+static enum tr copy32(struct trans *t)
+{
+    struct respell_map map = {.base = REG_NONE, .index = REG_NONE};
+    u8 out[RESPELL_BYTES_MAX];
+    for (u8 n = 0; n < GPRS; n++) map.gpr[n] = n;
+    int len = respell(out, t->i->bytes, t->i->len, ISA_32, &map);
+    if (len <= 0) return TR_NONE;
+    em_bytes(&t->e, out, (u32)len);
+    return TR_NEXT;
+}
 static enum tr copy(struct trans *t, const struct compute *c)
 {
+    if (t->is32) return copy32(t);
     load_homed(t, c->homed);
     em_bytes(&t->e, t->i->bytes, t->i->len);
     store_homed(t, c->plan.gpr_written);
@@ -65,8 +77,8 @@ static enum tr lea(struct trans *t)
 /* No register of it is homed, and it is not relative to RIP: as it is. */
 static bool is_simple_lea(const struct insn *i)
 {
-    return !is_homed(i->op[0].reg) && !is_homed(i->base) && !is_homed(i->index) &&
-           i->base != BASE_RIP;
+    return i->mode == ISA_64 && !is_homed(i->op[0].reg) && !is_homed(i->base) &&
+           !is_homed(i->index) && i->base != BASE_RIP;
 }
 
 /* ---- plain accesses

@@ -62,6 +62,26 @@ void tr_effective(struct trans *t, s32 extra, u8 dst)
 /* FS and GS have a base, the other segments do not. */
 static bool has_segment_base(const struct insn *i) { return i->seg == FS || i->seg == GS; }
 
+/* In 32-bit code a segment may be null or have a limit; then eng.seg_guard sends the address where
+ * every access faults (fault.c), else it is 0. */
+static void add_segment_base(struct trans *t)
+{
+    const u8 seg = t->i->seg;
+    em_load_gs(&t->e, T2,
+               offsetof(struct vcpu, seg) + sizeof(struct seg) * seg + offsetof(struct seg, base));
+    em_mem_op(&t->e, EM_LEA, tr_width(t), T1, (struct em_mem){T1, T2, 0, 0});
+    if (!t->is32) return;
+    em_load_gs(&t->e, T2, offsetof(struct vcpu, eng.seg_guard) + 8u * (seg - FS));
+    em_lea_sum(&t->e, T1, T1, T2);
+}
+
+u8 tr_pointer(struct trans *t, u8 reg)
+{
+    if (!t->is32) return reg;
+    em_mov32(&t->e, T1, reg);
+    return T1;
+}
+
 u8 tr_address(struct trans *t, s32 extra)
 {
     const struct insn *i = t->i;
@@ -70,12 +90,7 @@ u8 tr_address(struct trans *t, s32 extra)
         i->addrsize == 8)
         return i->base;
     tr_effective(t, extra, T1);
-    if (based) {
-        em_load_gs(&t->e, T2,
-                   offsetof(struct vcpu, seg) + sizeof(struct seg) * i->seg +
-                       offsetof(struct seg, base));
-        em_lea_sum(&t->e, T1, T1, T2);
-    }
+    if (based) add_segment_base(t);
     return T1;
 }
 

@@ -1,29 +1,31 @@
 /* trans_stack.c - PUSH, POP, CALL, RET, LEAVE and indirect JMP. RSP changes after the access that
- * may fault. A misaligned stack is left to the interpreter, as are element sizes other than 8.
- * Spec: SDM vol. 2A CALL, JMP, LEAVE; vol. 2B POP, PUSH, RET. */
+ * may fault. A misaligned stack is left to the interpreter, as are element sizes other than the
+ * word of the code: 8 bytes, 4 in 32-bit code. Spec: SDM vol. 2A CALL, JMP, LEAVE; vol. 2B POP,
+ * PUSH, RET. */
 #include "engine/bt/trans.h"
-
-enum { WORD = 8 };
 
 /* Where only a memory operand besides the stack can have been misaligned, that is taken for it. */
 static bool is_plain(const struct trans *t)
 {
     bool operand = t->i->op[0].kind == OPND_MEM && t->i->op[0].rw == OPND_R;
-    return t->i->stack_bytes == WORD && (operand || !is_checked(t));
+    return t->i->stack_bytes == t->word && (operand || !is_checked(t));
 }
 
-static void move_rsp(struct trans *t, s32 bytes) { em_lea_disp(&t->e, RSP, RSP, bytes); }
+static void move_rsp(struct trans *t, s32 bytes)
+{
+    em_mem_op(&t->e, EM_LEA, tr_width(t), RSP, (struct em_mem){RSP, REG_NONE, 0, bytes});
+}
 
 /* T1 = address of the new top element, T2 = its table entry */
 static void new_top(struct trans *t)
 {
-    em_lea_disp(&t->e, T1, RSP, -WORD);
+    em_mem_op(&t->e, EM_LEA, tr_width(t), T1, (struct em_mem){RSP, REG_NONE, 0, -(s32)t->word});
     tr_lookup_write(t, T1);
 }
 /* Store @reg there; TB when it had to be fetched first. */
 static void push_reg(struct trans *t, u8 reg)
 {
-    em_mem_op(&t->e, EM_MOV_STORE, EM_64, reg, tr_at(T1));
+    em_mem_op(&t->e, EM_MOV_STORE, tr_width(t), reg, tr_at(T1));
     em_mov(&t->e, RSP, T1);
     if (reg == TB) tr_table_reload(t);
 }
@@ -33,19 +35,20 @@ static void load_operand(struct trans *t)
     if (is_checked(t)) {
         tr_address_t1(t);
         tr_lookup_read(t, T1);
-        tr_window(t, WORD, false);
-        tr_load_any(t, WORD);
+        tr_window(t, t->word, false);
+        tr_load_any(t, t->word);
         tr_table_reload(t);
+        if (t->is32) em_mov32(&t->e, T1, T1);
         return;
     }
     u8 base = tr_address(t, 0);
     tr_lookup_read(t, base);
-    em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_at(base));
+    em_mem_op(&t->e, EM_MOV_LOAD, tr_width(t), T1, tr_at(base));
 }
 
 static void push_imm(struct trans *t)
 {
-    em_rex(&t->e, EM_64, 0, T2, T1);
+    em_rex(&t->e, tr_width(t), 0, T2, T1);
     em_byte(&t->e, 0xC7);
     em_modrm_mem(&t->e, 0, tr_at(T1));
     em_u32(&t->e, (u32)t->i->imm);
@@ -75,14 +78,15 @@ enum tr tr_push(struct trans *t)
 /* An address based on RSP uses the incremented value. */
 static void pop_mem(struct trans *t)
 {
-    tr_lookup_read(t, RSP);
-    em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_at(RSP));
+    u8 top = tr_pointer(t, RSP);
+    tr_lookup_read(t, top);
+    em_mem_op(&t->e, EM_MOV_LOAD, tr_width(t), T1, tr_at(top));
     em_store_gs(&t->e, SAVE_VALUE, T1);
-    u8 base = tr_address(t, t->i->base == RSP ? WORD : 0);
+    u8 base = tr_address(t, t->i->base == RSP ? t->word : 0);
     tr_lookup_write(t, base);
     em_load_gs(&t->e, TB, SAVE_VALUE);
-    em_mem_op(&t->e, EM_MOV_STORE, EM_64, TB, tr_at(base));
-    move_rsp(t, WORD);
+    em_mem_op(&t->e, EM_MOV_STORE, tr_width(t), TB, tr_at(base));
+    move_rsp(t, t->word);
     tr_table_reload(t);
 }
 
@@ -95,9 +99,10 @@ enum tr tr_pop(struct trans *t)
         return TR_NEXT;
     }
     u8 dst = is_homed(o->reg) ? T1 : o->reg;
-    tr_lookup_read(t, RSP);
-    em_mem_op(&t->e, EM_MOV_LOAD, EM_64, dst, tr_at(RSP));
-    if (o->reg != RSP) move_rsp(t, WORD);
+    u8 top = tr_pointer(t, RSP);
+    tr_lookup_read(t, top);
+    em_mem_op(&t->e, EM_MOV_LOAD, tr_width(t), dst, tr_at(top));
+    if (o->reg != RSP) move_rsp(t, t->word);
     if (is_homed(o->reg)) em_store_gs(&t->e, gpr_off(o->reg), T1);
     return TR_NEXT;
 }
@@ -105,9 +110,10 @@ enum tr tr_pop(struct trans *t)
 enum tr tr_leave(struct trans *t)
 {
     if (!is_plain(t)) return TR_NONE;
-    tr_lookup_read(t, RBP);
-    em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_at(RBP));
-    em_lea_disp(&t->e, RSP, RBP, WORD);
+    u8 top = tr_pointer(t, RBP);
+    tr_lookup_read(t, top);
+    em_mem_op(&t->e, EM_MOV_LOAD, tr_width(t), T1, tr_at(top));
+    em_mem_op(&t->e, EM_LEA, tr_width(t), RSP, (struct em_mem){RBP, REG_NONE, 0, t->word});
     em_mov(&t->e, RBP, T1);
     return TR_NEXT;
 }
@@ -116,13 +122,14 @@ static void push_return_address(struct trans *t)
 {
     new_top(t);
     em_load_gs(&t->e, TB, offsetof(struct vcpu, eng.code_base));
-    em_lea_disp(&t->e, TB, TB, next_off(t));
+    em_mem_op(&t->e, EM_LEA, tr_width(t), TB, (struct em_mem){TB, REG_NONE, 0, next_off(t)});
     push_reg(t, TB);
 }
 
 /* Step if the address in T1 is not canonical: nothing may be pushed then. T1 stays. */
 static void check_canonical(struct trans *t)
 {
+    if (t->is32) return; /* the limit is 4 GiB */
     em_mov(&t->e, TB, RCX);
     em_mov_imm(&t->e, RCX, 47);
     em_sarx(&t->e, EM_64, RCX, T1, RCX); /* 0 or -1 */
@@ -136,12 +143,20 @@ static void check_canonical(struct trans *t)
     tr_table_reload(t);
 }
 
+/* T1 = word-sized register operand */
+static void register_operand(struct trans *t, u8 reg)
+{
+    u8 from = tr_guest(t, reg, T1);
+    if (t->is32) em_mov32(&t->e, T1, from);
+    else em_mov(&t->e, T1, from);
+}
+
 /* The target is read before anything changes. */
 static void call_indirect(struct trans *t)
 {
     const struct insn_opnd *o = &t->i->op[0];
     if (o->kind == OPND_MEM) load_operand(t);
-    else em_mov(&t->e, T1, tr_guest(t, o->reg, T1));
+    else register_operand(t, o->reg);
     check_canonical(t);
     em_store_gs(&t->e, SAVE_VALUE, T1);
     push_return_address(t);
@@ -151,7 +166,7 @@ static void call_indirect(struct trans *t)
 
 enum tr tr_call(struct trans *t)
 {
-    if (!is_plain(t) || t->i->opsize != WORD) return TR_NONE;
+    if (!is_plain(t) || t->i->opsize != t->word) return TR_NONE;
     if (t->i->op[0].kind == OPND_REL) {
         push_return_address(t);
         tr_branch(t, EM_JMP, next_off(t) + (s64)t->i->imm);
@@ -163,10 +178,11 @@ enum tr tr_call(struct trans *t)
 
 enum tr tr_ret(struct trans *t)
 {
-    if (!is_plain(t) || t->i->opsize != WORD) return TR_NONE;
-    tr_lookup_read(t, RSP);
-    em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_at(RSP));
-    move_rsp(t, WORD + (u16)t->i->imm);
+    if (!is_plain(t) || t->i->opsize != t->word) return TR_NONE;
+    u8 top = tr_pointer(t, RSP);
+    tr_lookup_read(t, top);
+    em_mem_op(&t->e, EM_MOV_LOAD, tr_width(t), T1, tr_at(top));
+    move_rsp(t, t->word + (u16)t->i->imm);
     tr_jump_table(t);
     return TR_END;
 }
@@ -174,9 +190,9 @@ enum tr tr_ret(struct trans *t)
 enum tr tr_jmp_mem_or_reg(struct trans *t)
 {
     const struct insn_opnd *o = &t->i->op[0];
-    if (t->i->opsize != WORD) return TR_NONE;
+    if (t->i->opsize != t->word) return TR_NONE;
     if (o->kind == OPND_MEM) load_operand(t);
-    else em_mov(&t->e, T1, tr_guest(t, o->reg, T1));
+    else register_operand(t, o->reg);
     tr_jump_table(t);
     return TR_END;
 }

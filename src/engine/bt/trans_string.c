@@ -23,7 +23,7 @@ static bool is_rep(const struct insn *i) { return i->prefixes & (PFX_REP | PFX_R
 static bool can_translate(const struct trans *t)
 {
     const struct insn *i = t->i;
-    return i->addrsize == 8 && i->seg < FS && (element_bytes(i) == 1 || !is_checked(t));
+    return i->addrsize == t->word && i->seg < FS && (element_bytes(i) == 1 || !is_checked(t));
 }
 
 /* The interpreter goes on when DF is set. */
@@ -40,13 +40,29 @@ static void test_direction(struct trans *t)
     tr_table_reload(t);
 }
 
+/* RCX, or ECX in 32-bit code, is 0. */
 static u32 jump_if_none_left(struct trans *t)
 {
+    if (t->is32) em_byte(&t->e, 0x67);
     u32 yes = em_jump8(&t->e, EM_JRCXZ), no = em_jump8(&t->e, EM_JMP8);
     em_fix8(&t->e, yes);
     u32 site = em_jump32(&t->e, EM_JMP);
     em_fix8(&t->e, no);
     return site;
+}
+
+/* 32-bit code: only the low halves of these registers count, the high ones are undefined. */
+static void clean_registers(struct trans *t, bool source, bool dest)
+{
+    if (!t->is32) return;
+    if (source) em_mov32(&t->e, RSI, RSI);
+    if (dest) em_mov32(&t->e, RDI, RDI);
+    if (is_rep(t->i)) em_mov32(&t->e, RCX, RCX);
+}
+/* The next element, at most at the end of the address space. */
+static void advance(struct trans *t, u8 reg, u32 bytes)
+{
+    em_mem_op(&t->e, EM_LEA, tr_width(t), reg, (struct em_mem){reg, REG_NONE, 0, (s32)bytes});
 }
 
 static void load_element(struct trans *t, u8 dst, u32 bytes)
@@ -121,6 +137,7 @@ static void bulk(struct trans *t, u8 opcode, bool source, u32 bytes)
     if (!source) em_load_gs(e, RAX, SAVE_RAX);
     rep(t, opcode, bytes);
     shift_addresses(t, SUB_RM, source);
+    clean_registers(t, source, true);
     em_load_gs(e, RCX, SAVE_LEFT);
     em_load_gs(e, RAX, SAVE_FLAGS);
     em_bytes(e, "\x04\x7F\x9E", 3); /* add al, 7F; sahf */
@@ -136,13 +153,14 @@ static enum tr move(struct trans *t, bool source)
     if (is_rep(i)) tr_poll(t);
     test_direction(t);
     if (is_rep(i)) none = jump_if_none_left(t);
+    clean_registers(t, source, true);
     if (source) {
         load_element(t, T1, bytes);
         em_store_gs(&t->e, SAVE_SOURCE, T2);
     }
     store_element(t, source ? T1 : RAX, bytes);
-    if (source) em_lea_disp(&t->e, RSI, RSI, (s32)bytes);
-    em_lea_disp(&t->e, RDI, RDI, (s32)bytes);
+    if (source) advance(t, RSI, bytes);
+    advance(t, RDI, bytes);
     if (!is_rep(i)) return TR_NEXT;
     em_lea_disp(&t->e, RCX, RCX, -1);
     u32 one = jump_if_none_left(t);
@@ -163,9 +181,10 @@ enum tr tr_lods(struct trans *t)
     u32 bytes = element_bytes(t->i);
     if (!can_translate(t) || is_rep(t->i)) return TR_NONE;
     test_direction(t);
+    clean_registers(t, true, false);
     tr_lookup_read(t, RSI);
     if (bytes == 2) em_byte(&t->e, 0x66);
     em_mem_op(&t->e, bytes == 1 ? 0x8A : EM_MOV_LOAD, bytes == 8 ? EM_64 : EM_32, RAX, tr_at(RSI));
-    em_lea_disp(&t->e, RSI, RSI, (s32)bytes);
+    advance(t, RSI, bytes);
     return TR_NEXT;
 }

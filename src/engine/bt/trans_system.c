@@ -92,7 +92,7 @@ enum tr tr_pushf(struct trans *t)
     };
     enum { AND_IMM = 7 };
     const u32 keep = ~(u32)(RFLAGS_ARITH | RFLAGS_RF | RFLAGS_VM);
-    if (t->i->stack_bytes != 8 || is_checked(t)) return TR_NONE;
+    if (t->i->stack_bytes != t->word || is_checked(t)) return TR_NONE;
     em_mov(&t->e, TB, RAX);
     em_load_gs(&t->e, T2, GS_RFLAGS);
     u32 at = t->e.n;
@@ -101,11 +101,12 @@ enum tr tr_pushf(struct trans *t)
     em_mov(&t->e, RAX, TB);
     em_store_gs(&t->e, SAVE_VALUE, T2);
     tr_table_reload(t);
-    em_lea_disp(&t->e, T1, RSP, -8);
+    const struct em_mem top = {RSP, REG_NONE, 0, -(s32)t->word};
+    em_mem_op(&t->e, EM_LEA, tr_width(t), T1, top);
     tr_lookup(t, T1);
     em_load_gs(&t->e, TB, SAVE_VALUE);
-    em_mem_op(&t->e, EM_MOV_STORE, EM_64, TB, tr_at(T1));
-    em_lea_disp(&t->e, RSP, RSP, -8);
+    em_mem_op(&t->e, EM_MOV_STORE, tr_width(t), TB, tr_at(T1));
+    em_mem_op(&t->e, EM_LEA, tr_width(t), RSP, top);
     tr_table_reload(t);
     return TR_NEXT;
 }
@@ -170,7 +171,7 @@ enum tr tr_bit_string(struct trans *t)
     u8 out[RESPELL_BYTES_MAX];
     if (i->opsize < 4 || is_checked(t) || is_homed(o->reg)) return TR_NONE;
     for (u8 r = 0; r < GPRS; r++) map.gpr[r] = r;
-    int n = respell(out, i->bytes, i->len, ISA_64, &map);
+    int n = respell(out, i->bytes, i->len, (enum isa_mode)i->mode, &map);
     if (n <= 0) return TR_NONE;
     tr_address_t1(t);
     em_mov_imm(&t->e, T2, i->opsize == 8 ? 6 : 5);
@@ -239,7 +240,7 @@ static enum tr light(struct trans *t, enum bt_light kind, enum tr then)
 
 enum tr tr_syscall(struct trans *t)
 {
-    return t->i->len == 2 ? light(t, LIGHT_SYSCALL, TR_END) : TR_NONE;
+    return t->i->len == 2 && !t->is32 ? light(t, LIGHT_SYSCALL, TR_END) : TR_NONE;
 }
 enum tr tr_sysret(struct trans *t)
 {

@@ -34,10 +34,10 @@ void tr_code_address(struct trans *t, u8 dst, s64 off)
 {
     em_load_gs(&t->e, dst, offsetof(struct vcpu, eng.code_base));
     if (off == (s64)(s32)off) {
-        em_lea_disp(&t->e, dst, dst, (s32)off);
+        em_mem_op(&t->e, EM_LEA, tr_width(t), dst, (struct em_mem){dst, REG_NONE, 0, (s32)off});
     } else {
         em_mov_imm(&t->e, T2, (u64)off);
-        em_lea_sum(&t->e, dst, dst, T2);
+        em_mem_op(&t->e, EM_LEA, tr_width(t), dst, (struct em_mem){dst, T2, 0, 0});
     }
 }
 
@@ -147,13 +147,13 @@ static s64 target_of(const struct trans *t) { return next_off(t) + (s64)t->i->im
 
 static enum tr jmp_rel(struct trans *t)
 {
-    if (t->i->opsize != 8) return TR_NONE;
+    if (t->i->opsize != t->word) return TR_NONE;
     tr_branch(t, EM_JMP, target_of(t));
     return TR_END;
 }
 static enum tr jcc(struct trans *t)
 {
-    if (t->i->opsize != 8) return TR_NONE;
+    if (t->i->opsize != t->word) return TR_NONE;
     tr_branch(t, t->i->cc, target_of(t));
     return TR_NEXT;
 }
@@ -166,7 +166,7 @@ static u32 put_jcxz(struct trans *t)
 }
 static enum tr jcxz(struct trans *t)
 {
-    if (t->i->opsize != 8) return TR_NONE;
+    if (t->i->opsize != t->word) return TR_NONE;
     u32 yes = put_jcxz(t), no = em_jump8(&t->e, EM_JMP8);
     em_fix8(&t->e, yes);
     tr_branch(t, EM_JMP, target_of(t));
@@ -177,7 +177,7 @@ static enum tr jcxz(struct trans *t)
 static enum tr loop_if(struct trans *t, int cc)
 {
     u32 width = t->i->addrsize == 4 ? EM_32 : EM_64;
-    if (t->i->opsize != 8) return TR_NONE;
+    if (t->i->opsize != t->word) return TR_NONE;
     em_mem_op(&t->e, EM_LEA, width, RCX, (struct em_mem){RCX, REG_NONE, 0, -1});
     u32 no = put_jcxz(t);
     tr_branch(t, cc, target_of(t));
@@ -278,10 +278,17 @@ static bool is_stepped(const struct trans *t)
     return t->bt->hints && t->bt->hints->stepped[t->off / 8] >> (t->off % 8) & 1;
 }
 
+/* 32-bit code that 64-bit code cannot do alike: 16-bit addresses, and writes through CS. */
+static bool is_awkward(const struct insn *i)
+{
+    return i->addrsize == 2 || (i->seg == CS && i->mem_rw & OPND_W);
+}
+
 static enum tr put_insn(struct trans *t)
 {
     const struct insn *i = t->i;
-    if (is_stepped(t) || i->exec == x_ud || i->row == INSN_UD || i->mode != ISA_64) return TR_NONE;
+    if (is_stepped(t) || i->exec == x_ud || i->row == INSN_UD) return TR_NONE;
+    if (t->is32 && is_awkward(i)) return TR_NONE;
     if (i->row == INSN_COMPUTE) return wants_vectors(t) ? tr_vectors(t) : tr_compute(t);
     for (u32 k = 0; k < ARRAY_LEN(inline_rows); k++)
         if (inline_rows[k].exec == insn_row_exec(i->row)) return inline_rows[k].emit(t);
@@ -364,6 +371,8 @@ u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, stru
                  struct bt_block *block)
 {
     struct trans t = {.bt = bt, .code_off = out->off, .block_off = guest_off, .off = guest_off};
+    t.is32 = b->mode == ISA_32;
+    t.word = t.is32 ? 4 : 8;
     t.e = (struct emit){.at = out->rw, .room = (u32)min_u64(out->room, BT_BLOCK_CODE_BYTES)};
     *block = (struct bt_block){
         .code_off = out->off, .guest_off = guest_off, .guest_end = guest_off, .mark = out->mark};
@@ -379,7 +388,7 @@ u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, stru
 
 u32 bt_translate_jump(const struct bt *bt, u16 off, struct bt_out *out)
 {
-    struct trans t = {.bt = bt, .code_off = out->off};
+    struct trans t = {.bt = bt, .code_off = out->off, .is32 = bt->v->mode == ISA_32};
     t.e = (struct emit){.at = out->rw, .room = out->room};
     tr_code_address(&t, T1, off);
     tr_jump_stub(&t, bt->stubs.jump);
