@@ -19,7 +19,8 @@ enum {
     SLOW_SITES = 256,
     SLOW_FAULTS_MAX = 64,
     MISS_SITES = 1024,
-    MISSES_MAX = 4, /* host faults of a site for want of an entry, before it is tested for */
+    MISSES_MAX = 4,      /* host faults of a site for want of an entry, before it is tested for */
+    MISSES_NS = 4000000, /* all within this time: a test makes code slower and longer */
 };
 #define NOWHERE 0x8000000000000001ull /* not canonical: no jump cache entry's address */
 /* Jump caches: [0] for supervisor code of every address space, the others for user code by TLB
@@ -46,6 +47,12 @@ struct light_seg {
     u64 desc;
     struct seg seg;
     bool known;
+};
+/* A site that found no entry. */
+struct miss_site {
+    u64 pc;
+    u32 count;
+    u64 since_ns; /* of the first one counted */
 };
 struct bt_state {
     struct bt bt; /* what the translator sees */
@@ -74,8 +81,8 @@ struct bt_state {
     _Atomic bool inside; /* translated code may be running */
     _Atomic bool armed;  /* the poll page is unreadable    */
     struct slow_site slow[SLOW_SITES];
-    struct slow_site miss[MISS_SITES]; /* sites that found no entry */
-    const struct bt_slot *renew;       /* to be translated again, soon: fill.c */
+    struct miss_site miss[MISS_SITES];
+    const struct bt_slot *renew; /* to be translated again, soon: fill.c */
     u64 renew_rip, renew_ctx, renew_flushes;
     struct light_seg iret_seg[8]; /* by selector */
     struct lockstep *lockstep;    /* of the engine lockstep, else NULL */

@@ -1,7 +1,9 @@
 /* fill.c - missing entries without host faults. A host fault costs about 2 us. So a site that found
- * its entry missing several times gets a test of the entry (trans_mem.c: tr_lookup_read), and its
- * block is translated anew, in place of the old one. When the test fails the code comes here on the
- * host stack (fill.S), with vector state saved, and starts its instruction again. */
+ * its entry missing several times in a short time gets a test of the entry (trans_mem.c:
+ * tr_lookup_read), and its block is translated anew, in place of the old one. When the test fails
+ * the code comes here on the host stack (fill.S), with vector state saved, and starts its
+ * instruction again. */
+#include "cpu/env.h"
 #include "engine/bt/bt_state.h"
 #include "engine/common/block_run.h"
 #include "mem/mem.h"
@@ -42,13 +44,24 @@ s64 bt_fill_inside(struct vcpu *v, gva_t gva, u32 kind, u64 pc)
 /* ---- which sites -------------------------------------------------------------------------------
  */
 
+/* Count a miss at @pc; true when there have been enough in a short time. */
+static bool is_often(struct bt_state *s, u64 pc)
+{
+    const struct cpu_env *env = s->v->env;
+    struct miss_site *site = &s->miss[(pc ^ pc >> 10) % MISS_SITES];
+    const bool first = site->pc != pc, last = !first && site->count + 1 >= MISSES_MAX;
+    if (!first) site->count++;
+    if (!first && !last) return false;
+    const u64 now_ns = env->clock_ns ? env->clock_ns(env->ctx) : 0; /* tests may have no clock */
+    const bool often = last && now_ns - site->since_ns <= MISSES_NS;
+    *site = (struct miss_site){often ? 0 : pc, 1, now_ns};
+    return often;
+}
+
 bool bt_miss(struct bt_state *s, const struct bt_slot *slot, u16 off, u64 pc)
 {
-    struct slow_site *site = &s->miss[(pc ^ pc >> 10) % MISS_SITES];
-    if (site->pc != pc) *site = (struct slow_site){pc, 0};
-    if (++site->count < MISSES_MAX || slot->b.guest_end > PAGE_BYTES) return false;
+    if (slot->b.guest_end > PAGE_BYTES || !is_often(s, pc)) return false;
     struct bt_page *p = code_page(&s->code, slot->page_gpa, slot->variant, false);
-    site->pc = 0;
     if (!p) return false;
     struct bt_hints *h = code_hints_make(&s->code, p);
     const u8 bit = (u8)(1u << (off % 8));
