@@ -38,11 +38,11 @@ endif
 CPPFLAGS += -Isrc -Iinclude -D_GNU_SOURCE=
 CFLAGS ?=
 ALL_CFLAGS := -std=gnu17 $(OPT) $(WARN) -fno-strict-aliasing -pthread $(CPPFLAGS) $(CFLAGS)
-PKGS := libuv libseccomp jansson libpng libvncserver
+PKGS := libuv libseccomp jansson libpng libvncserver zlib
 ifdef BUILDING
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 endif
-LIBS := -lZydis $(or $(PKG_LIBS),-luv -lseccomp -ljansson -lpng -lvncserver) -pthread
+LIBS := -lZydis $(or $(PKG_LIBS),-luv -lseccomp -ljansson -lpng -lvncserver -lz) -pthread
 TEST_LIBS := -lcmocka -lvncclient
 
 # ---- sources -------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ struct ring3_config {
     const char *debugcon;  /* what firmware writes to port 0x402: as serial; NULL: nowhere  */
     const char *parallel;  /* "file:PATH", "spool:DIR"; NULL: there is no parallel port     */
     const char *control;   /* path of the control socket, "none"; NULL: by the name         */
-    const char *protocol;  /* boot protocol: "auto", "linux32", "linux64", "pvh", "multiboot" */
+    const char *protocol;  /* boot protocol: "auto", "linux32", "pvh", "multiboot2", ...      */
     uint64_t memory_bytes; /* default 512 MiB                                               */
     uint32_t cpus;         /* 1..32, default 1                                              */
     uint32_t drives;       /* entries of drive[]                                            */

@@ -5,8 +5,8 @@
 set -u
 
 declare -A packages=(
-    [build]='gcc libc6-dev make pkg-config libzydis-dev libuv1-dev libcmocka-dev libseccomp-dev libjansson-dev libpng-dev libvncserver-dev'
-    [guest]='busybox-static cpio zstd xz-utils dpkg seabios ovmf'
+    [build]='gcc libc6-dev make pkg-config libzydis-dev libuv1-dev libcmocka-dev libseccomp-dev libjansson-dev libpng-dev libvncserver-dev zlib1g-dev'
+    [guest]='busybox-static cpio zstd xz-utils dpkg seabios ovmf xen-hypervisor-4.17-amd64'
     [lint]='clang clang-format-14 shellcheck'
     [bench]='qemu-system-x86 bochs'
 )

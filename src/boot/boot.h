@@ -8,7 +8,8 @@
  * Order for the machine: e820_add_ram, acpi_build (gives rsdp_gpa), boot_image_load, copy
  * boot_entry to vCPU 0; the other vCPUs wait for INIT-SIPI.
  * Spec: Linux Documentation/arch/x86/boot.rst; Xen docs/misc/pvh.pandoc; System V ABI ch. 5;
- * Multiboot 0.6.96. */
+ * Multiboot 0.6.96;
+ * Multiboot2 2.0. */
 #ifndef BOOT_BOOT_H
 #define BOOT_BOOT_H
 #include "base/err.h"
@@ -17,11 +18,12 @@
 #include "mem/mem.h"
 
 enum boot_protocol {
-    BOOT_AUTO,    /* bzImage: 64-, else 32-bit; ELF: PVH, multiboot, 64-, 32-bit */
+    BOOT_AUTO,    /* bzImage: 64-, else 32-bit; ELF: PVH, multiboot2, multiboot, 64-, 32-bit */
     BOOT_LINUX32, /* bzImage or ELF through the 32-bit Linux boot protocol */
     BOOT_LINUX64, /* the same through the 64-bit protocol                  */
     BOOT_PVH,
     BOOT_MULTIBOOT,
+    BOOT_MULTIBOOT2,
 };
 /* "auto", "linux32", ...; parse returns a protocol, or E_INVAL with the list of names in @e. */
 const char *boot_protocol_name(enum boot_protocol p);
@@ -69,7 +71,7 @@ struct boot_image; /* opaque: file contents and what was learnt from them */
 /**
  * boot_image_open - read and validate the files.
  * @out     owned by the caller on success: boot_image_close
- * @kernel  path; @initrd  path or NULL
+ * @kernel  path, may be packed by gzip; @initrd  path, list of modules (boot/files.c) or NULL
  * Errors (one line naming the file and the fault): E_NOENT, E_PERM, E_SYS, E_NOMEM, E_FORMAT
  * (empty, truncated, not a kernel), E_RANGE (larger than BOOT_FILE_BYTES_MAX).   Cost: reads both
  * files.

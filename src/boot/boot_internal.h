@@ -10,7 +10,8 @@
 #include "boot/e820.h"
 #include "host/file.h"
 
-enum { ELF_SEGMENTS_MAX = 32, PLAN_CHUNKS_MAX = ELF_SEGMENTS_MAX + 8 };
+enum { ELF_SEGMENTS_MAX = 32, BOOT_MODULES_MAX = 16 };
+enum { PLAN_CHUNKS_MAX = ELF_SEGMENTS_MAX + 8 + BOOT_MODULES_MAX };
 
 struct elf_segment {
     u64 file_offset, file_bytes; /* within the file                 */
@@ -45,16 +46,28 @@ struct multiboot_info {
     struct elf_segment segment; /* when flat */
 };
 
+/* data is NULL while asleep; its size stays. */
+struct boot_file {
+    char *path; /* owned */
+    char *args; /* owned: of a module, its name and arguments; else NULL */
+    struct file_data data;
+    struct file_again again;
+    u64 file_bytes; /* as read; a kernel may be packed */
+};
+
 enum image_kind { IMAGE_BZIMAGE, IMAGE_ELF, IMAGE_FLAT };
 struct boot_image {
     enum image_kind kind;
-    char *kernel_path, *initrd_path; /* owned, for messages; initrd_path NULL when there is none */
-    struct file_data kernel, initrd; /* owned; data is NULL while asleep */
-    struct file_again kernel_again, initrd_again;
-    bool asleep;                     /* loaded: the files are read again when needed again */
-    struct bzimage_info bz;          /* IMAGE_BZIMAGE */
-    struct elf_info elf;             /* IMAGE_ELF     */
-    struct multiboot_info multiboot; /* IMAGE_ELF, IMAGE_FLAT */
+    struct boot_file file;                     /* the kernel's */
+    struct boot_file module[BOOT_MODULES_MAX]; /* the initrd, or modules of a multiboot kernel */
+    u32 modules;
+    /* borrowed from the above, for the loaders; initrd_path NULL when there is none */
+    const char *kernel_path, *initrd_path;
+    struct file_data kernel, initrd;
+    bool asleep;            /* loaded: the files are read again when needed again */
+    struct bzimage_info bz; /* IMAGE_BZIMAGE */
+    struct elf_info elf;    /* IMAGE_ELF     */
+    struct multiboot_info multiboot, multiboot2; /* IMAGE_ELF, IMAGE_FLAT */
 };
 
 struct boot_chunk {
@@ -72,6 +85,7 @@ struct boot_plan {
     u32 count;
     struct boot_chunk chunk[PLAN_CHUNKS_MAX];
     gpa_t initrd_gpa; /* 0 when there is none */
+    gpa_t module_gpa[BOOT_MODULES_MAX];
     struct boot_entry entry;
     /* contents made here */
     u8 zero_page[ZERO_PAGE_BYTES];
@@ -79,6 +93,7 @@ struct boot_plan {
     u8 gdt[64];
     u8 pgtables[BOOT_PGTABLES_END - BOOT_PGTABLES];
     char cmdline[BOOT_CMDLINE_BYTES_MAX];
+    bool name_first; /* multiboot: the kernel's path is the first word of it */
 };
 
 /* parse: return 1 when the file is of that kind, 0 when it is not, or a negative code when it is
@@ -86,6 +101,15 @@ struct boot_plan {
 int bzimage_parse(struct boot_image *img, struct err *e) MUST_USE;
 int elf_parse(struct boot_image *img, struct err *e) MUST_USE;
 int multiboot_parse(struct boot_image *img, struct err *e) MUST_USE;
+int multiboot2_parse(struct boot_image *img, struct err *e) MUST_USE;
+/* files.c: reading, giving back, reading again. */
+int boot_files_open(struct boot_image *img, const char *kernel, struct err *e) MUST_USE;
+int boot_files_add_initrd(struct boot_image *img, const char *initrd, struct err *e) MUST_USE;
+int boot_files_wake(struct boot_image *img, struct err *e) MUST_USE;
+/* Several modules, or one with arguments: multiboot passes those, PVH does not. */
+bool boot_files_is_list(const struct boot_image *img);
+void boot_files_sleep(struct boot_image *img);
+void boot_files_close(struct boot_image *img);
 
 /* plan: fill @p for one protocol. */
 int bzimage_plan(struct boot_plan *p, bool long_mode, struct err *e) MUST_USE;
@@ -93,6 +117,7 @@ int vmlinux_plan(struct boot_plan *p,
                  struct err *e) MUST_USE; /* an ELF as Linux expects to start */
 int pvh_plan(struct boot_plan *p, struct err *e) MUST_USE;
 int multiboot_plan(struct boot_plan *p, struct err *e) MUST_USE;
+int multiboot2_plan(struct boot_plan *p, struct err *e) MUST_USE;
 
 /* Steps the plans share. */
 int plan_add(struct boot_plan *p, const struct boot_chunk *c, struct err *e) MUST_USE;
@@ -101,6 +126,10 @@ int plan_add_elf(struct boot_plan *p, struct err *e) MUST_USE;
 int plan_add_initrd(struct boot_plan *p, gpa_t floor, gpa_t end, bool above_4g,
                     struct err *e) MUST_USE;
 int plan_add_cmdline(struct boot_plan *p, u64 chars_max, struct err *e) MUST_USE;
+/* What the multiboot versions share: image, modules as high as they fit below 4 GiB, entry. */
+int plan_add_multiboot(struct boot_plan *p, const struct multiboot_info *m, struct err *e) MUST_USE;
+/* The string of module @i: its name and arguments. */
+const char *plan_module_args(const struct boot_plan *p, u32 i);
 gpa_t plan_kernel_end(const struct boot_plan *p); /* end of the highest chunk so far */
 /* Entry states: GDT (and page tables) as chunks, registers in p->entry. */
 int plan_entry32(struct boot_plan *p, u32 rip, struct err *e) MUST_USE;

@@ -167,9 +167,10 @@ int elf_parse(struct boot_image *img, struct err *e)
     rc = parse_phdrs(img, l, e);
     if (rc == 0) rc = parse_entry(img, load_le(h + l->e_entry, l->word), e);
     if (rc < 0) return rc;
-    rc = multiboot_parse(img, e);
+    rc = multiboot2_parse(img, e);
+    if (rc >= 0) rc = multiboot_parse(img, e);
     if (rc >= 0) return 1;
-    img->multiboot.present =
-        false; /* a header we cannot serve: matters when there is no other way in */
-    return img->elf.has_pvh ? 1 : rc;
+    /* a header we cannot serve: matters when there is no other way in */
+    img->multiboot.present = false;
+    return img->elf.has_pvh || img->multiboot2.present ? 1 : rc;
 }

@@ -7,7 +7,7 @@
 
 static const char *const protocol_names[] = {
     [BOOT_AUTO] = "auto", [BOOT_LINUX32] = "linux32",     [BOOT_LINUX64] = "linux64",
-    [BOOT_PVH] = "pvh",   [BOOT_MULTIBOOT] = "multiboot",
+    [BOOT_PVH] = "pvh",   [BOOT_MULTIBOOT] = "multiboot", [BOOT_MULTIBOOT2] = "multiboot2",
 };
 
 const char *boot_protocol_name(enum boot_protocol p)
@@ -20,14 +20,15 @@ int boot_protocol_parse(const char *name, struct err *e)
     for (u32 i = 0; i < ARRAY_LEN(protocol_names); i++) {
         if (!strcmp(name, protocol_names[i])) return (int)i;
     }
-    return err_set(e, E_INVAL, "boot protocol '%s': not auto, linux32, linux64, pvh or multiboot",
+    return err_set(e, E_INVAL,
+                   "boot protocol '%s': not auto, linux32, linux64, pvh, multiboot or multiboot2",
                    name);
 }
 
 static int parse(struct boot_image *img, struct err *e)
 {
-    static int (*const parsers[])(struct boot_image *, struct err *) = {bzimage_parse, elf_parse,
-                                                                        multiboot_parse};
+    static int (*const parsers[])(struct boot_image *, struct err *) = {
+        bzimage_parse, elf_parse, multiboot_parse, multiboot2_parse};
     for (u32 i = 0; i < ARRAY_LEN(parsers); i++) {
         int rc = parsers[i](img, e);
         if (rc != 0) return rc;
@@ -40,38 +41,21 @@ int boot_image_open(struct boot_image **out, const char *kernel, const char *ini
 {
     struct boot_image *img = calloc(1, sizeof *img);
     if (!img) return err_set(e, E_NOMEM, "kernel '%s'", kernel);
-    int rc;
-    img->kernel_path = strdup(kernel);
-    if (initrd) img->initrd_path = strdup(initrd);
-    if (!img->kernel_path || (initrd && !img->initrd_path)) {
-        rc = err_set(e, E_NOMEM, "kernel '%s'", kernel);
-        goto fail;
+    int rc = boot_files_open(img, kernel, e);
+    if (rc == 0) rc = parse(img, e);
+    if (rc >= 0 && initrd) rc = boot_files_add_initrd(img, initrd, e);
+    if (rc < 0) {
+        boot_image_close(img);
+        return rc;
     }
-    rc =
-        file_read_first(&img->kernel, &img->kernel_again, "kernel", kernel, BOOT_FILE_BYTES_MAX, e);
-    if (rc < 0) goto fail;
-    rc = parse(img, e);
-    if (rc < 0) goto fail;
-    if (initrd)
-        rc = file_read_first(&img->initrd, &img->initrd_again, "initrd", initrd,
-                             BOOT_FILE_BYTES_MAX, e);
-    if (rc < 0) goto fail;
     *out = img;
     return 0;
-fail:
-    boot_image_close(img);
-    return rc;
 }
 
 void boot_image_close(struct boot_image *img)
 {
     if (!img) return;
-    file_data_fini(&img->kernel);
-    file_data_fini(&img->initrd);
-    file_again_fini(&img->kernel_again);
-    file_again_fini(&img->initrd_again);
-    free(img->kernel_path);
-    free(img->initrd_path);
+    boot_files_close(img);
     free(img);
 }
 
@@ -98,16 +82,18 @@ static bool offers(const struct boot_image *img, enum boot_protocol p)
     case BOOT_LINUX32: return is_bz || (is_elf && !img->elf.is_64);
     case BOOT_PVH: return is_elf && img->elf.has_pvh;
     case BOOT_MULTIBOOT: return !is_bz && img->multiboot.present;
+    case BOOT_MULTIBOOT2: return !is_bz && img->multiboot2.present;
     default: return false;
     }
 }
 
 static int choose(const struct boot_image *img, enum boot_protocol wanted, struct err *e)
 {
-    static const enum boot_protocol best_first[] = {BOOT_PVH, BOOT_MULTIBOOT, BOOT_LINUX64,
-                                                    BOOT_LINUX32};
+    static const enum boot_protocol best_first[] = {BOOT_PVH, BOOT_MULTIBOOT2, BOOT_MULTIBOOT,
+                                                    BOOT_LINUX64, BOOT_LINUX32};
     for (u32 i = 0; i < ARRAY_LEN(best_first); i++) {
         enum boot_protocol p = best_first[i];
+        if (p == BOOT_PVH && wanted == BOOT_AUTO && boot_files_is_list(img)) continue;
         if ((wanted == BOOT_AUTO || wanted == p) && offers(img, p)) return (int)p;
     }
     return err_set(e, E_INVAL, "kernel '%s': cannot be started through the %s protocol",
@@ -120,6 +106,7 @@ static int make_plan(struct boot_plan *p, enum boot_protocol protocol, struct er
     switch (protocol) {
     case BOOT_PVH: return pvh_plan(p, e);
     case BOOT_MULTIBOOT: return multiboot_plan(p, e);
+    case BOOT_MULTIBOOT2: return multiboot2_plan(p, e);
     default:
         return p->img->kind == IMAGE_BZIMAGE ? bzimage_plan(p, protocol == BOOT_LINUX64, e)
                                              : vmlinux_plan(p, e);
@@ -141,44 +128,13 @@ static int carry_out(const struct boot_plan *p, struct mem *mem, struct err *e)
                   : 0;
 }
 
-/* Guest memory has the files now. Their sizes stay. */
-static void sleep_until_reset(struct boot_image *img)
-{
-    const u64 kernel_bytes = img->kernel.bytes, initrd_bytes = img->initrd.bytes;
-    file_data_fini(&img->kernel);
-    file_data_fini(&img->initrd);
-    img->kernel.bytes = kernel_bytes;
-    img->initrd.bytes = initrd_bytes;
-    img->asleep = true;
-}
-
-/* The files in memory again, as they were. */
-static int wake(struct boot_image *img, struct err *e)
-{
-    struct file_data kernel = {0}, initrd = {0};
-    if (!img->asleep) return 0;
-    int rc = file_read_again(&kernel, &img->kernel_again, img->kernel.bytes, "kernel",
-                             img->kernel_path, e);
-    if (rc == 0 && img->initrd_path)
-        rc = file_read_again(&initrd, &img->initrd_again, img->initrd.bytes, "initrd",
-                             img->initrd_path, e);
-    if (rc < 0) {
-        file_data_fini(&kernel);
-        return rc;
-    }
-    img->kernel = kernel;
-    img->initrd = initrd;
-    img->asleep = false;
-    return 0;
-}
-
 int boot_image_load(struct boot_image *img, struct mem *mem, const struct boot_config *cfg,
                     struct boot_entry *out, struct err *e)
 {
     int rc = choose(img, cfg->protocol, e);
     if (rc < 0) return rc;
     const int protocol = rc;
-    rc = wake(img, e);
+    rc = boot_files_wake(img, e);
     if (rc < 0) return rc;
     struct boot_plan *p = calloc(1, sizeof *p);
     if (!p) return err_set(e, E_NOMEM, "kernel '%s'", img->kernel_path);
@@ -188,7 +144,7 @@ int boot_image_load(struct boot_image *img, struct mem *mem, const struct boot_c
     rc = make_plan(p, (enum boot_protocol)protocol, e);
     if (rc == 0) rc = carry_out(p, mem, e);
     if (rc == 0) *out = p->entry;
-    sleep_until_reset(img);
+    boot_files_sleep(img);
     free(p);
     return rc;
 }

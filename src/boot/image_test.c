@@ -247,7 +247,9 @@ static void test_multiboot(void **state)
         assert_int_equal(peek(&vm, mbi, 4), 0x24d);
         assert_int_equal(peek(&vm, mbi + 4, 4), 639);
         assert_int_equal(peek(&vm, mbi + 8, 4), 3072);
-        check_bytes(&vm, peek(&vm, mbi + 16, 4), "mb", 3);
+        char line[64];
+        int n = snprintf(line, sizeof line, "%s mb", kf.path);
+        check_bytes(&vm, peek(&vm, mbi + 16, 4), line, (u64)n + 1);
         gpa_t mod = peek(&vm, mbi + 24, 4), map = peek(&vm, mbi + 48, 4);
         assert_int_equal(peek(&vm, mbi + 20, 4), 1);
         check_bytes(&vm, peek(&vm, mod, 4), initrd_bytes, sizeof initrd_bytes);
@@ -256,6 +258,85 @@ static void test_multiboot(void **state)
         assert_int_equal(peek(&vm, map, 4), 20);
         assert_int_equal(peek(&vm, map + 12, 8), EBDA_START);
         check_bytes(&vm, peek(&vm, mbi + 64, 4), "ring3", 6);
+        close(kf.fd);
+    }
+    mem_fini(&vm.mem);
+    close(rf.fd);
+}
+
+/* A multiboot2 header at @at: optional console flags, and the addresses of a flat image. */
+static void put_multiboot2(u8 *f, u32 at, bool addresses)
+{
+    const u32 length = addresses ? 16 + 16 + 24 + 16 + 8 : 16 + 16 + 8;
+    u8 *h = f + at, *t = h + 16;
+    memset(h, 0, length);
+    store_le(h, 0xE85250D6, 4);
+    store_le(h + 8, length, 4);
+    store_le(h + 12, 0 - (0xE85250D6u + length), 4);
+    store_le(t, 4 | 1 << 16, 4);
+    store_le(t + 4, 12, 4);
+    t += 16;
+    if (addresses) {
+        store_le(t, 2, 4);
+        store_le(t + 4, 24, 4);
+        store_le(t + 8, MIB(1) + at, 4);
+        store_le(t + 12, MIB(1), 4);
+        store_le(t + 20, MIB(1) + FIX_ELF_BYTES + 256, 4);
+        store_le(t + 24, 3, 4);
+        store_le(t + 28, 12, 4);
+        store_le(t + 32, MIB(1) + 0x400, 4);
+        t += 40;
+    }
+    store_le(t + 4, 8, 4);
+}
+
+/* The information's tag of @type number @n. */
+static gpa_t find_tag(struct vm *vm, gpa_t mbi, u32 type, u32 n)
+{
+    const gpa_t end = mbi + peek(vm, mbi, 4);
+    for (gpa_t t = mbi + 8; t < end; t += align_up(peek(vm, t + 4, 4), 8)) {
+        if (peek(vm, t, 4) == type && !n--) return t;
+        if (!peek(vm, t, 4)) break;
+    }
+    fail_msg("no tag %u", type);
+    return 0;
+}
+
+static void test_multiboot2(void **state)
+{
+    (void)state;
+    struct vm vm;
+    u8 f[FIX_ELF_BYTES];
+    char list[128], want[64];
+    struct boot_config cfg = {.cmdline = "mb"};
+    struct fixture_file rf = fixture_file(initrd_bytes, sizeof initrd_bytes);
+    snprintf(list, sizeof list, "%s one,, two,%s", rf.path, rf.path);
+    vm_init(&vm, MIB(4));
+    for (u32 flat = 0; flat < 2; flat++) {
+        if (flat) memset(f, 0x90, sizeof f);
+        else fixture_elf64(f); /* has a PVH entry, which takes no list */
+        put_multiboot2(f, 0x808, flat);
+        struct fixture_file kf = fixture_file(f, sizeof f);
+        assert_int_equal(boot(&vm, kf.path, list, &cfg), 0);
+        assert_int_equal(vm.entry.protocol, BOOT_MULTIBOOT2);
+        assert_int_equal(vm.entry.rip, flat ? MIB(1) + 0x400 : MIB(1) + 0x40);
+        assert_int_equal(vm.entry.rax, 0x36D76289);
+        gpa_t mbi = vm.entry.rbx;
+        int n = snprintf(want, sizeof want, "%s mb", kf.path);
+        check_bytes(&vm, find_tag(&vm, mbi, 1, 0) + 8, want, (u64)n + 1);
+        gpa_t mod = find_tag(&vm, mbi, 3, 0);
+        n = snprintf(want, sizeof want, "%s one, two", rf.path);
+        check_bytes(&vm, mod + 16, want, (u64)n + 1);
+        mod = find_tag(&vm, mbi, 3, 1);
+        check_bytes(&vm, peek(&vm, mod + 8, 4), initrd_bytes, sizeof initrd_bytes);
+        assert_int_equal(peek(&vm, mod + 12, 4) - peek(&vm, mod + 8, 4), sizeof initrd_bytes);
+        assert_int_equal(peek(&vm, find_tag(&vm, mbi, 4, 0) + 12, 4), 3072);
+        assert_int_equal(peek(&vm, find_tag(&vm, mbi, 6, 0) + 4, 4), 16 + 4 * 24);
+        store_le(f + 0x808 + 18, 0, 2); /* that tag is required now: known, so all is well */
+        store_le(f + 0x808 + 16, 5, 2); /* a frame buffer, required */
+        fixture_put(&kf, f, sizeof f);
+        int rc = boot(&vm, kf.path, list, &cfg);
+        assert_true(flat ? rc == E_FORMAT : rc < 0);
         close(kf.fd);
     }
     mem_fini(&vm.mem);
@@ -432,7 +513,7 @@ static void test_config(void **state)
     cfg.protocol = BOOT_PVH;
     assert_int_equal(boot(&vm, kf.path, NULL, &cfg), E_INVAL);
     assert_non_null(strstr(vm.err.text, "pvh"));
-    for (int p = BOOT_AUTO; p <= BOOT_MULTIBOOT; p++) {
+    for (int p = BOOT_AUTO; p <= BOOT_MULTIBOOT2; p++) {
         assert_int_equal(boot_protocol_parse(boot_protocol_name(p), &vm.err), p);
     }
     assert_int_equal(boot_protocol_parse("efi", &vm.err), E_INVAL);
@@ -488,6 +569,7 @@ static void test_hostile(void **state)
         if (kind == 2) fixture_elf32(f);
         if (kind == 3) memset(f, 0, sizeof f);
         if (kind >= 2) fixture_multiboot(f, 0x404, kind == 3);
+        if (kind >= 2) put_multiboot2(f, 0x808, kind == 3);
         bytes = mutate(f + at[kind], bytes - at[kind], heads[kind] - at[kind], &seed) + at[kind];
         fixture_put(&kf, f, bytes);
         struct boot_config cfg = {.cmdline = "x", .protocol = (enum boot_protocol)(i >> 2) % 5};
@@ -505,12 +587,12 @@ static void test_hostile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bzimage64),    cmocka_unit_test(test_bzimage32_and_old),
-        cmocka_unit_test(test_pvh),          cmocka_unit_test(test_multiboot),
-        cmocka_unit_test(test_files),        cmocka_unit_test(test_initrd_limits),
-        cmocka_unit_test(test_partial_unit), cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_loads_again),  cmocka_unit_test(test_config),
-        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_bzimage64),     cmocka_unit_test(test_bzimage32_and_old),
+        cmocka_unit_test(test_pvh),           cmocka_unit_test(test_multiboot),
+        cmocka_unit_test(test_multiboot2),    cmocka_unit_test(test_files),
+        cmocka_unit_test(test_initrd_limits), cmocka_unit_test(test_partial_unit),
+        cmocka_unit_test(test_faults),        cmocka_unit_test(test_loads_again),
+        cmocka_unit_test(test_config),        cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

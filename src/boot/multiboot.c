@@ -1,8 +1,8 @@
 /* multiboot - version 1: a header within the first 8 KiB of the file; the image is an ELF
  * executable, or flat with its addresses in the header. EAX = magic, EBX -> information structure.
- * Layout at BOOT_INFO: information (88 bytes), one module entry (16), loader name, then the memory
- * map. Spec: Multiboot Specification 0.6.96 §3.1 (header), §3.2 (machine state), §3.3
- * (information). */
+ * Layout at BOOT_INFO: information (88 bytes), module entries (16 each), loader name, the memory
+ * map, and at 8 KiB the modules' strings. Spec: Multiboot Specification 0.6.96 §3.1 (header), §3.2
+ * (machine state), §3.3 (information). */
 #include <string.h>
 
 #include "boot/boot_internal.h"
@@ -32,6 +32,7 @@ enum { /* information structure */
        MOD_BYTES = 16,
        NAME_BYTES = 8,
        MMAP_BYTES = 24,
+       STRINGS_AT = 8192,
        FLAG_MEM = 1 << 0,
        FLAG_CMDLINE = 1 << 2,
        FLAG_MODS = 1 << 3,
@@ -105,9 +106,21 @@ int multiboot_parse(struct boot_image *img, struct err *e)
     return 1;
 }
 
+/* @text at offset *@at of the information; its guest-physical address, 0 when it does not fit. */
+static u32 add_string(struct boot_plan *p, const char *text, u32 *at)
+{
+    const size_t bytes = strlen(text) + 1;
+    if (bytes > sizeof p->info - *at) return 0;
+    memcpy(p->info + *at, text, bytes);
+    *at += (u32)bytes;
+    return (u32)(BOOT_INFO + *at - bytes);
+}
+
 static int add_info(struct boot_plan *p, struct err *e)
 {
-    u8 *mbi = p->info, *mod = mbi + MBI_BYTES, *name = mod + MOD_BYTES, *map = name + NAME_BYTES;
+    u8 *mbi = p->info, *mod = mbi + MBI_BYTES, *name = mod + BOOT_MODULES_MAX * MOD_BYTES;
+    u8 *map = name + NAME_BYTES;
+    u32 strings = STRINGS_AT;
     u64 upper = max_u64(e820_ram_end(&p->map, RAM_ABOVE_4G), HIGH_RAM_START) - HIGH_RAM_START;
     store_le(mbi + MBI_FLAGS, FLAG_MEM | FLAG_CMDLINE | FLAG_MODS | FLAG_MMAP | FLAG_LOADER_NAME,
              4);
@@ -115,16 +128,18 @@ static int add_info(struct boot_plan *p, struct err *e)
     store_le(mbi + MBI_MEM_UPPER, upper >> 10, 4);
     store_le(mbi + MBI_CMDLINE, BOOT_CMDLINE, 4);
     store_le(mbi + MBI_MODS_ADDR, BOOT_INFO + MBI_BYTES, 4);
-    if (p->initrd_gpa) {
-        store_le(mbi + MBI_MODS_COUNT, 1, 4);
-        store_le(mod, p->initrd_gpa, 4);
-        store_le(mod + 4, p->initrd_gpa + p->img->initrd.bytes, 4);
-        store_le(mod + 8, BOOT_INFO + MBI_BYTES + 12,
-                 4); /* its string: the empty "reserved" field */
+    store_le(mbi + MBI_MODS_COUNT, p->img->modules, 4);
+    for (u32 i = 0; i < p->img->modules; i++, mod += MOD_BYTES) {
+        const struct boot_file *f = &p->img->module[i];
+        u32 at = add_string(p, plan_module_args(p, i), &strings);
+        if (!at) return err_set(e, E_RANGE, "module '%s': its arguments are too long", f->path);
+        store_le(mod, p->module_gpa[i], 4);
+        store_le(mod + 4, p->module_gpa[i] + f->data.bytes, 4);
+        store_le(mod + 8, at, 4);
     }
     memcpy(name, "ring3", 6);
-    store_le(mbi + MBI_LOADER_NAME, BOOT_INFO + MBI_BYTES + MOD_BYTES, 4);
-    store_le(mbi + MBI_MMAP_ADDR, BOOT_INFO + MBI_BYTES + MOD_BYTES + NAME_BYTES, 4);
+    store_le(mbi + MBI_LOADER_NAME, BOOT_INFO + (u64)(name - mbi), 4);
+    store_le(mbi + MBI_MMAP_ADDR, BOOT_INFO + (u64)(map - mbi), 4);
     store_le(mbi + MBI_MMAP_LENGTH, p->map.count * MMAP_BYTES, 4);
     for (u32 i = 0; i < p->map.count; i++, map += MMAP_BYTES) {
         store_le(map, MMAP_BYTES - 4, 4); /* size of the rest */
@@ -132,29 +147,21 @@ static int add_info(struct boot_plan *p, struct err *e)
         store_le(map + 12, p->map.entry[i].bytes, 8);
         store_le(map + 20, p->map.entry[i].type, 4);
     }
-    u64 bytes = (u64)(map - mbi);
+    u64 bytes = max_u64(strings, (u64)(map - mbi));
     return plan_add(p, &(struct boot_chunk){"multiboot information", BOOT_INFO, mbi, bytes, bytes},
                     e);
 }
 
 int multiboot_plan(struct boot_plan *p, struct err *e)
 {
-    const struct multiboot_info *m = &p->img->multiboot;
-    const struct elf_segment *s = &m->segment;
-    const u8 *data = p->img->kernel.data + s->file_offset;
-    int rc =
-        m->is_flat
-            ? plan_add(p, &(struct boot_chunk){"image", s->gpa, data, s->file_bytes, s->mem_bytes},
-                       e)
-            : plan_add_elf(p, e);
+    int rc = plan_add_multiboot(p, &p->img->multiboot, e);
     if (rc < 0) return rc;
-    rc = plan_add_initrd(p, plan_kernel_end(p), RAM_ABOVE_4G, false, e);
-    if (rc < 0) return rc;
+    p->name_first = true;
     rc = plan_add_cmdline(p, BOOT_CMDLINE_BYTES_MAX, e);
     if (rc < 0) return rc;
     rc = add_info(p, e);
     if (rc < 0) return rc;
     p->entry.rax = ENTRY_MAGIC;
     p->entry.rbx = BOOT_INFO;
-    return plan_entry32(p, m->is_flat ? m->entry : (u32)p->img->elf.entry, e);
+    return 0;
 }

@@ -71,16 +71,58 @@ int plan_add_initrd(struct boot_plan *p, gpa_t floor, gpa_t end, bool above_4g, 
     return plan_add(p, &(struct boot_chunk){"initrd", at, f->data, f->bytes, f->bytes}, e);
 }
 
+const char *plan_module_args(const struct boot_plan *p, u32 i)
+{
+    const struct boot_file *f = &p->img->module[i];
+    return f->args ? f->args : f->path;
+}
+
+/* The first module is the highest: plan_add_initrd found its place. */
+static int add_more_modules(struct boot_plan *p, gpa_t floor, struct err *e)
+{
+    gpa_t end = p->module_gpa[0] = p->initrd_gpa;
+    for (u32 i = 1; i < p->img->modules; i++) {
+        const struct boot_file *f = &p->img->module[i];
+        end = p->module_gpa[i] = e820_find_high(&p->map, floor, end, f->data.bytes, PAGE_BYTES);
+        if (!end)
+            return err_set(e, E_RANGE, "module '%s': %llu KiB do not fit in memory", f->path,
+                           (unsigned long long)(align_up(f->data.bytes, 1024) >> 10));
+        const struct boot_chunk c = {"module", end, f->data.data, f->data.bytes, f->data.bytes};
+        int rc = plan_add(p, &c, e);
+        if (rc < 0) return rc;
+    }
+    return 0;
+}
+
+int plan_add_multiboot(struct boot_plan *p, const struct multiboot_info *m, struct err *e)
+{
+    const struct elf_segment *s = &m->segment;
+    const u8 *data = p->img->kernel.data + s->file_offset;
+    int rc =
+        m->is_flat
+            ? plan_add(p, &(struct boot_chunk){"image", s->gpa, data, s->file_bytes, s->mem_bytes},
+                       e)
+            : plan_add_elf(p, e);
+    if (rc < 0) return rc;
+    const gpa_t floor = plan_kernel_end(p);
+    rc = plan_add_initrd(p, floor, RAM_ABOVE_4G, false, e);
+    if (rc == 0) rc = add_more_modules(p, floor, e);
+    return rc < 0 ? rc : plan_entry32(p, m->is_flat ? m->entry : (u32)p->img->elf.entry, e);
+}
+
 int plan_add_cmdline(struct boot_plan *p, u64 chars_max, struct err *e)
 {
     const char *text = p->cfg->cmdline ? p->cfg->cmdline : "";
-    size_t len = strlen(text);
+    const char *name = p->name_first ? p->img->kernel_path : "";
+    size_t name_len = strlen(name) + p->name_first, len = strlen(text) + name_len;
     chars_max = min_u64(chars_max, BOOT_CMDLINE_BYTES_MAX - 1);
     if (len > chars_max) {
         return err_set(e, E_RANGE, "command line of %zu bytes: kernel '%s' takes at most %llu", len,
                        p->img->kernel_path, (unsigned long long)chars_max);
     }
-    memcpy(p->cmdline, text, len + 1);
+    memcpy(p->cmdline, name, name_len);
+    if (name_len) p->cmdline[name_len - 1] = ' ';
+    memcpy(p->cmdline + name_len, text, len - name_len + 1);
     return plan_add(p,
                     &(struct boot_chunk){"command line", BOOT_CMDLINE, (const u8 *)p->cmdline,
                                          len + 1, len + 1},
