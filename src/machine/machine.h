@@ -2,8 +2,8 @@
  * machine/.
  *
  * Threads: the loop thread (the caller of ring3_run) runs timers, streams and life-cycle changes;
- * each vCPU has its own. Locks, outermost first: the bus lock (devices), run_lock (life cycle and
- * sleeping vCPUs), deadline_lock. */
+ * each vCPU has its own. Locks, outermost first: the screen's (screen.h), the bus lock (devices),
+ * run_lock (life cycle and sleeping vCPUs), deadline_lock. */
 #ifndef MACHINE_MACHINE_H
 #define MACHINE_MACHINE_H
 #include <pthread.h>

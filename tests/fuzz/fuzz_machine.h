@@ -24,6 +24,7 @@ static inline struct machine *machine_make(u32 cpus, u64 memory_bytes)
     FUZZ_CHECK(m != NULL);
     ring3_config_init(&cfg);
     cfg.kernel = "none";
+    cfg.display = "png:none"; /* so that there is a VGA; nobody opens the display */
     cfg.cpus = cpus;
     cfg.memory_bytes = memory_bytes;
     cfg.debug_exit = true;
