@@ -30,7 +30,8 @@ struct cpu_env {
     bool (*apic_msr_write)(void *ctx, struct vcpu *v, u32 msr, u64 val);
     /* v->tsc_offset changed: armed TSC deadlines move. */
     void (*tsc_changed)(void *ctx, struct vcpu *v);
-    /* Virtual time (base/clk): ns since power-on, and the wall clock in ns since 1970 UTC. */
+    /* Virtual time (base/clk): ns since power-on, and the wall clock in ns since 1970 UTC. The
+     * translator calls clock_ns with the guest's vector registers live and alignment checked. */
     u64 (*clock_ns)(void *ctx);
     u64 (*wall_ns)(void *ctx);
     /* Host entropy for RDRAND and RDSEED. */

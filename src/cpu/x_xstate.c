@@ -168,20 +168,24 @@ static u32 comp_bytes(const struct vcpu *v, enum xstate_bit bit)
     return c->width ? c->width * xstate_regs(v, bit) : c->bytes;
 }
 
-/* @n pieces of @width bytes (constant where this is called), @from_step and @to_step apart. */
-static inline __attribute__((always_inline)) void copy_pieces(u8 *to, u32 to_step, const u8 *from,
-                                                              u32 from_step, u32 n, u32 width)
+/* Parts of vector registers, @step bytes from one to the next; 0: the same bytes again and again.
+ */
+struct pieces {
+    u8 *at;
+    u32 step;
+};
+/* @n pieces of @width bytes (constant where this is called). */
+static inline __attribute__((always_inline)) void copy_pieces(struct pieces to, struct pieces from,
+                                                              u32 n, u32 width)
 {
-    for (; n; n--, to += to_step, from += from_step) memcpy(to, from, width);
+    for (; n; n--, to.at += to.step, from.at += from.step) memcpy(to.at, from.at, width);
 }
-/* Parts of @n vector registers, to or from an area where they are one after the other; @from_step
- * 0: the same bytes for all. */
-static void copy_regs(u8 *to, u32 to_step, const u8 *from, u32 from_step, u32 n, u32 width)
+static void copy_regs(struct pieces to, struct pieces from, u32 n, u32 width)
 {
     switch (width) {
-    case 16: copy_pieces(to, to_step, from, from_step, n, 16); break;
-    case 32: copy_pieces(to, to_step, from, from_step, n, 32); break;
-    case 64: copy_pieces(to, to_step, from, from_step, n, 64); break;
+    case 16: copy_pieces(to, from, n, 16); break;
+    case 32: copy_pieces(to, from, n, 32); break;
+    case 64: copy_pieces(to, from, n, 64); break;
     default: ASSERT(!width, "parts of %u bytes", width);
     }
 }
@@ -189,8 +193,8 @@ static void copy_regs(u8 *to, u32 to_step, const u8 *from, u32 from_step, u32 n,
 static void comp_save(const struct vcpu *v, enum xstate_bit bit, u8 *to)
 {
     const struct xstate_comp *c = &xstate_comps[bit];
-    copy_regs(to, c->width, &v->vec[c->reg][c->from], sizeof v->vec[0], xstate_regs(v, bit),
-              c->width);
+    const struct pieces regs = {(u8 *)(uintptr_t)&v->vec[c->reg][c->from], sizeof v->vec[0]};
+    copy_regs((struct pieces){to, c->width}, regs, xstate_regs(v, bit), c->width);
     if (bit == XSTATE_OPMASK) memcpy(to, v->k, sizeof v->k);
     if (bit == XSTATE_PKRU) memcpy(to, (u64[]){v->pkru}, sizeof(u64));
 }
@@ -200,7 +204,8 @@ static void comp_load(struct vcpu *v, enum xstate_bit bit, const u8 *from)
 {
     static const u8 zero[64];
     const struct xstate_comp *c = &xstate_comps[bit];
-    copy_regs(&v->vec[c->reg][c->from], sizeof v->vec[0], from ? from : zero, from ? c->width : 0,
+    const struct pieces source = {(u8 *)(uintptr_t)(from ? from : zero), from ? c->width : 0};
+    copy_regs((struct pieces){&v->vec[c->reg][c->from], sizeof v->vec[0]}, source,
               xstate_regs(v, bit), c->width);
     if (bit == XSTATE_OPMASK) memcpy(v->k, from ? from : zero, sizeof v->k);
     if (bit == XSTATE_PKRU) memcpy(&v->pkru, from ? from : zero, sizeof v->pkru);

@@ -134,28 +134,4 @@ enum tr tr_jmp_mem_or_reg(struct trans *t);
 enum tr tr_movs(struct trans *t);
 enum tr tr_stos(struct trans *t);
 enum tr tr_lods(struct trans *t);
-/* trans_system.c */
-enum tr tr_cli(struct trans *t);
-enum tr tr_sti(struct trans *t);
-enum tr tr_cld(struct trans *t);
-enum tr tr_std(struct trans *t);
-enum tr tr_clac(struct trans *t);
-enum tr tr_stac(struct trans *t);
-enum tr tr_pushf(struct trans *t);
-enum tr tr_swapgs(struct trans *t);
-enum tr tr_rdfsbase(struct trans *t);
-enum tr tr_rdgsbase(struct trans *t);
-enum tr tr_mov_from_seg(struct trans *t);
-enum tr tr_mov_from_cr(struct trans *t);
-enum tr tr_bit_string(struct trans *t);
-enum tr tr_syscall(struct trans *t);
-enum tr tr_sysret(struct trans *t);
-enum tr tr_iret(struct trans *t);
-enum tr tr_rdtsc(struct trans *t);
-enum tr tr_rdtscp(struct trans *t);
-enum tr tr_wrfsbase(struct trans *t);
-enum tr tr_wrgsbase(struct trans *t);
-enum tr tr_mov_to_cr(struct trans *t);
-/** tr_vectors - at an instruction that needs vector registers: go on where they are loaded. */
-enum tr tr_vectors(struct trans *t);
 #endif

@@ -14,7 +14,7 @@
 #include <Zydis/Mnemonic.h>
 
 #include "engine/bt/plan.h"
-#include "engine/bt/trans.h"
+#include "engine/bt/trans_system.h"
 
 enum how { HOW_PLAIN, HOW_ALIGNED_TWIN, HOW_WINDOW, HOW_ANY, HOW_NONE };
 

@@ -5,7 +5,7 @@
 #include <Zydis/Mnemonic.h>
 
 #include "engine/bt/light.h"
-#include "engine/bt/trans.h"
+#include "engine/bt/trans_system.h"
 #include "isa/respell.h"
 #include "mmu/mmu.h"
 
@@ -220,7 +220,9 @@ enum tr tr_wrgsbase(struct trans *t) { return write_base(t, GS); }
 enum tr tr_mov_to_cr(struct trans *t)
 {
     if (t->bt->user || t->i->op[0].reg != 2) return TR_NONE;
-    em_store_gs(&t->e, offsetof(struct vcpu, cr2), tr_guest(t, t->i->op[1].reg, T1));
+    u8 src = tr_guest(t, t->i->op[1].reg, T1);
+    if (t->is32) em_mov32(&t->e, T1, src);
+    em_store_gs(&t->e, offsetof(struct vcpu, cr2), t->is32 ? T1 : src);
     return TR_NEXT;
 }
 

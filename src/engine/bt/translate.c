@@ -13,7 +13,7 @@
 
 #include "cpu/insn_exec.h"
 #include "engine/bt/code.h"
-#include "engine/bt/trans.h"
+#include "engine/bt/trans_system.h"
 
 /* ---- exits -------------------------------------------------------------------------------------
  */
