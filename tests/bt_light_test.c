@@ -95,7 +95,6 @@ struct rig {
     struct cpu_env env;
     struct cpu_model model;
     struct vcpu *v;
-    u64 now;
 };
 
 #define MUST(cond)                                                                                 \
@@ -105,7 +104,11 @@ struct rig {
         _exit(1);                                                                                  \
     } while (0)
 
-static u64 clock_ns(void *ctx) { return ((struct rig *)ctx)->now += 1000; }
+static u64 clock_ns(void *ctx)
+{
+    (void)ctx;
+    return 0x123456789000; /* whoever reads it, and however often */
+}
 static int ack(void *ctx, struct vcpu *v)
 {
     (void)ctx;
@@ -210,7 +213,6 @@ static void same(const struct rig *a, const struct rig *b)
         MUST(x->seg[s].base == y->seg[s].base && x->seg[s].limit == y->seg[s].limit);
     }
     MUST(!memcmp(x->vec, y->vec, sizeof x->vec));
-    MUST(a->now == b->now);
     MUST(!memcmp(a->mem.slot[0].hva + STACK_K - 256, b->mem.slot[0].hva + STACK_K - 256, 256));
 }
 
