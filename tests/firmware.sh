@@ -10,8 +10,15 @@ cd "$(dirname "$0")/.." || exit 2
 B=${B:-build}
 RING3=$(realpath "${RING3:-$B/ring3}")
 SECONDS_EACH=90
-EXPECT=$(realpath "$B/tests/expect")
+SEABIOS=/usr/share/seabios/bios-256k.bin
+OVMF=/usr/share/OVMF/OVMF_CODE_4M.fd
+B=$(realpath "$B")
+EXPECT=$B/tests/expect
 SESSIONS=$PWD/tests/session
+# shellcheck source=tests/lib/boot.sh
+. tests/lib/boot.sh
+EXPECT_SECONDS=$SECONDS_EACH
+guest_there && have_guest=1 || have_guest=0
 failed=0
 make -s B="$B" guest-tests >&2 || { echo "not ok - firmware: guest build failed"; exit 1; }
 SECTOR=$(realpath "$B/guest-tests/sector.img")
@@ -73,7 +80,7 @@ uefi_session() {
     local name=$1 script=$2 rc
     shift 2
     "$EXPECT" -t "$SECONDS_EACH" -l console.log "$SESSIONS/$script.exp" "$RING3" run --control none --memory 256M \
-        --firmware /usr/share/OVMF/OVMF_CODE_4M.fd "$@" | sed "s|^\(not \)\?ok - |&$name: |"
+        --firmware $OVMF "$@" | sed "s|^\(not \)\?ok - |&$name: |"
     rc=${PIPESTATUS[0]}
     [ "$rc" -eq 0 ] || { failed=1; tr -d '\r' <console.log | tail -n 15 | sed 's/^/# /'; }
 }
@@ -84,15 +91,30 @@ ovmf() { # engine
     uefi_session "$name" uefi_set --engine "$1" --vars vars.fd
     uefi_session "$name" uefi_get --engine "$1" --vars vars.fd
     head -c 4096 vars.fd >short.fd
-    "$RING3" run --firmware /usr/share/OVMF/OVMF_CODE_4M.fd --vars short.fd --engine "$1" >out.txt 2>&1 </dev/null
+    "$RING3" run --firmware $OVMF --vars short.fd --engine "$1" >out.txt 2>&1 </dev/null
     is "$name: a variable store of a wrong size" 2 $?
     is "$name: and what it says" 1 "$(grep -c "variable store 'short.fd': 4096 bytes; this firmware wants 540672" out.txt)"
 }
 
+# kernel NAME OPTION...: the default guest's kernel, started by firmware, and its session
+kernel() {
+    local name=$1
+    shift
+    [ "$have_guest" = 1 ] || return 0
+    session "$name" quick --control none --memory 512M --cpus 2 "$@"
+}
+
 for engine in $ENGINES; do
-    if [ -e /usr/share/seabios/bios-256k.bin ]; then seabios "$engine"; sector "$engine"; else skip "seabios/$engine" 'no package seabios'; fi
+    if [ -e $SEABIOS ]; then
+        seabios "$engine"
+        sector "$engine"
+        [ "$engine" != bt ] || kernel "seabios kernel/$engine" --engine "$engine" --firmware $SEABIOS
+    else skip "seabios/$engine" 'no package seabios'; fi
     # OVMF takes the interpreter a minute; where KVM is an emulation, it may lack instructions OVMF uses (FNINIT)
     [ "$engine" = bt ] || continue
-    if [ -e /usr/share/OVMF/OVMF_CODE_4M.fd ]; then ovmf "$engine"; else skip "ovmf/$engine" 'no package ovmf'; fi
+    if [ -e $OVMF ]; then
+        ovmf "$engine"
+        kernel "ovmf kernel/$engine" --engine "$engine" --firmware $OVMF
+    else skip "ovmf/$engine" 'no package ovmf'; fi
 done
 exit $failed

@@ -31,7 +31,7 @@ struct pc_firmware {
     u16 acpi_key[3];
     u8 e820[E820_ROWS_MAX * E820_ROW_BYTES];
     u32 e820_bytes;
-    u8 *setup; /* owned: of a kernel through fw_cfg */
+    u8 *setup, *rom; /* owned: of a kernel through fw_cfg */
 };
 
 /* ---- the image ---------------------------------------------------------------------------------
@@ -86,6 +86,7 @@ void firmware_close(struct machine *m)
     acpi_files_fini(&m->fw->acpi);
     pc_flash_close(m->fw->flash);
     free(m->fw->setup);
+    free(m->fw->rom);
     free(m->fw);
     m->fw = NULL;
 }
@@ -247,6 +248,30 @@ static int add_kernel(struct machine *m, struct err *e)
     return 0;
 }
 
+/* SeaBIOS starts a kernel through an option ROM, which is first in its boot order. */
+static u8 sum(const u8 *p, u32 bytes)
+{
+    u8 s = 0;
+    for (u32 i = 0; i < bytes; i++) s = (u8)(s + p[i]);
+    return s;
+}
+
+static int add_kernel_rom(struct machine *m, struct err *e)
+{
+    enum { PNP = 0x20, PNP_BYTES = 32, PNP_SUM = PNP + 9, ROM_SUM = 0x1E };
+    static const char order[] = "/rom@genroms/ring3-linux.bin\n";
+    const u32 bytes = (u32)(linux_rom_end - linux_rom);
+    if (!m->image || m->fw->flash) return 0;
+    u8 *rom = m->fw->rom = malloc(bytes);
+    if (!rom) return err_set(e, E_NOMEM, "option ROM");
+    memcpy(rom, linux_rom, bytes);
+    rom[PNP_SUM] = (u8)-sum(rom + PNP, PNP_BYTES);
+    rom[ROM_SUM] = (u8)-sum(rom, bytes);
+    fw_cfg_add_file(m->fw->fw_cfg, "genroms/ring3-linux.bin", rom, bytes);
+    fw_cfg_add_file(m->fw->fw_cfg, "bootorder", order, sizeof order);
+    return 0;
+}
+
 /* S5 only: neither S3 (index 3) nor S4; the low bits are the sleep types. */
 static const u8 system_states[SYSTEM_STATES] = {STATE_ON, 0, 0, 1, 2, STATE_ON | ACPI_S5_TYPE};
 
@@ -264,6 +289,7 @@ int firmware_add_devices(struct machine *m, struct err *e)
     fw_cfg_add_file(d, "etc/system-states", system_states, sizeof system_states);
     int rc = add_boot_order(m, e);
     if (rc == 0) rc = add_kernel(m, e);
+    if (rc == 0) rc = add_kernel_rom(m, e);
     if (rc == 0 && m->fw->flash) rc = pc_flash_add_device(m->fw->flash, m, e);
     return rc < 0 ? rc : add_acpi(m, e);
 }

@@ -5,6 +5,9 @@
 #include "dev/pci_host.h"
 #include "machine/machine.h"
 
+/* linux_rom.S: the option ROM that boots a kernel */
+extern const u8 linux_rom[], linux_rom_end[];
+
 /** firmware_open - read the image of cfg.firmware, or SeaBIOS when there is no kernel either, into
  * guest memory. Errors name the file: file_read_all's, E_FORMAT (its size), E_INVAL. */
 int firmware_open(struct machine *m, struct err *e) MUST_USE;
