@@ -49,8 +49,16 @@ static bool is_allowed(const struct insn *i)
     return i->row == INSN_COMPUTE || !(i->prefixes & PFX_LOCK) || attr & A_LOCK;
 }
 
+/* Every instruction an engine is about to execute or translate comes through here. */
+static void trace_bound(const struct vcpu *v, const struct insn *i)
+{
+    struct trace_ring *r = (struct trace_ring *)(uintptr_t)&v->trace;
+    TRACE(r, INSN, i->row, i->mnemonic, i->mode);
+}
+
 void insn_bind(const struct vcpu *v, struct insn *i, insn_exec_fn *compute)
 {
+    trace_bound(v, i);
     if (i->row >= ARRAY_LEN(row_exec) || !is_allowed(i) ||
         (!is_offered(v, i) && !respell_as_scan(i))) {
         i->exec = x_ud;
