@@ -110,8 +110,10 @@ static int add_virtio(struct machine *m, struct err *e)
 int pc_disks_create(struct machine *m, struct err *e)
 {
     struct pc_disks *p = m->disks = calloc(1, sizeof *p);
+    struct boot_order order; /* checked here even when no firmware will look at it */
     if (!p) return err_set(e, E_NOMEM, "disks");
-    int rc = drive_set_init(&p->set, &m->cfg, e);
+    int rc = boot_order_parse(&order, m->cfg.boot, e);
+    if (rc == 0) rc = drive_set_init(&p->set, &m->cfg, e);
     for (u32 i = 0; i < p->set.count && rc == 0; i++)
         rc = open_disk(m, &p->disk[i], &p->set.drive[i], e);
     if (rc == 0) rc = add_ide(m, e);
