@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # disk.sh - disks end to end: Debian's cloud kernel with its own drivers reads and writes images through IDE, ATAPI and virtio;
 # what the host then finds in them is compared. Read-only, snapshots, slices; images that shrink or are full while the
-# guest runs; what cannot be a disk. With SeaBIOS: boot sectors of a disk and a floppy, and GRUB from an ISO.
+# guest runs; what cannot be a disk. With SeaBIOS: a boot sector from every kind of drive, and GRUB from an ISO.
 # timeout: 400
 set -u
 # shellcheck source=tests/lib/tiny.sh
@@ -192,5 +192,49 @@ dd if=/dev/sda of=/tmp/y bs=64k count=8 iflag=direct 2>/dev/null; head -c 524288
     if grep -q "full.img': write of .*No space left" messages; then ok 'a full host disk: the message'; else not_ok 'a full host disk: the message'; cat messages; fi
 }
 full
+
+# ---- firmware -------------------------------------------------------------------------------------------------------
+
+# A boot sector that reads the next one through the BIOS, prints it on COM1, and ends with status 3.
+BOOT_SECTOR='\xfa\x31\xc0\x8e\xd8\x8e\xc0\x8e\xd0\xbc\x00\x7c\xfb\xb8\x01\x02\xbb\x00\x80\xb9\x02\x00\xb6\x00\xcd\x13\x73\x04'
+BOOT_SECTOR+='\xb0\x03\xe6\xf4\xbe\x00\x80\xba\xf8\x03\xac\x08\xc0\x74\x03\xee\xeb\xf8\xb0\x01\xe6\xf4\xf4'
+
+firmware_boots() { # engine
+    local kind
+    for kind in ide floppy virtio; do
+        printf '%b' "$BOOT_SECTOR" >boot.img
+        truncate -s 510 boot.img
+        printf '\x55\xaasector two of %s\0' $kind >>boot.img
+        truncate -s 1440K boot.img
+        "$RING3" run --quiet --control none --drive file=boot.img,if=$kind --boot order=ac --memory 64M --debug-exit --timeout 60 \
+            --engine "$1" </dev/null 2>/dev/null | tail -n 1 >console
+        is "$1: boots from $kind" "3 sector two of $kind" "${PIPESTATUS[0]} $(tr -d '\r' <console)"
+    done
+}
+
+# GRUB, read by the BIOS from the CD-ROM, loads the Debian kernel from there.
+grub_iso() {
+    mkdir -p iso/boot/grub
+    cp "$GUEST/vmlinuz" initrd.gz iso/boot/
+    cat >iso/boot/grub/grub.cfg <<GRUB
+serial --unit=0 --speed=115200
+terminal_output serial
+linux /boot/vmlinuz console=ttyS0 quiet T=$(base64 -w0 <<<'echo; sum cd /dev/sr0') .
+initrd /boot/initrd.gz
+boot
+GRUB
+    grub-mkrescue -o grub.iso iso >/dev/null 2>&1 || { skip 'GRUB from an ISO' 'grub-mkrescue failed'; return; }
+    "$RING3" run --quiet --control none --cdrom grub.iso --boot order=d --memory 256M --timeout 100 </dev/null 2>messages |
+        tr -d '\r' >console
+    says 'GRUB boots Debian from an ISO' "cd $(sum grub.iso)"
+}
+
+if [ -e /usr/share/seabios/bios-256k.bin ]; then
+    firmware_boots bt
+    firmware_boots interp
+    if command -v grub-mkrescue >/dev/null; then grub_iso; else skip 'GRUB from an ISO' 'no grub-mkrescue'; fi
+else
+    skip 'boots from drives' 'no package seabios'
+fi
 
 exit $failed
