@@ -2,9 +2,9 @@
  * and saved state. The legacy ports always answer; the decode enable bits of IDETIM are there for
  * drivers that look.
  * A write to the command block reaches both drives of a channel; a read comes from the selected
- * one. A drive that is absent beside a present one reads as zeroes, an empty channel floats, but for
- * bit 7, which the host pulls down so that nobody waits for BSY.
- * Spec: ATA/ATAPI-6 5, 6.4, 7, 9.16; PIIX3 data sheet 2.4.  Threads: under the bus lock. */
+ * one. A drive that is absent beside a present one reads as zeroes, an empty channel floats, but
+ * for bit 7, which the host pulls down so that nobody waits for BSY. Spec: ATA/ATAPI-6 5, 6.4,
+ * 7, 9.16; PIIX3 data sheet 2.4.  Threads: under the bus lock. */
 #include "dev/ide.h"
 
 #include <stdlib.h>

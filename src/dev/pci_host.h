@@ -14,11 +14,11 @@ extern const struct dev_class piix3_class;
  * writes of 13 segments to shadow RAM or to PCI, where the end of the ROM is. */
 struct i440fx_cfg {
     struct pci_bus *pci;
-    bool shadow;       /* pci->mem has: */
-    u32 shadow_id;     /* its backing of 256 KiB */
-    bool rom;          /* and a ROM with firmware, whole at the end of the first 4 GiB: */
-    u32 rom_id;        /* its backing */
-    bool pam_open;     /* without firmware: shadow RAM can be read and written from RESET on */
+    bool shadow;   /* pci->mem has: */
+    u32 shadow_id; /* its backing of 256 KiB */
+    bool rom;      /* and a ROM with firmware, whole at the end of the first 4 GiB: */
+    u32 rom_id;    /* its backing */
+    bool pam_open; /* without firmware: shadow RAM can be read and written from RESET on */
 };
 struct piix3_cfg {
     struct pci_bus *pci;

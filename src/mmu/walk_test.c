@@ -335,6 +335,31 @@ static void test_entry_changing(void **state)
     rig_destroy(r);
 }
 
+/* Bit 20 of every address on the bus is 0 while A20 is masked: data, tables, and without paging. */
+static void test_a20(void **state)
+{
+    (void)state;
+    struct rig *r = rig_create(MIB(4), 1);
+    struct vcpu *v = r->v[0];
+    struct walk w;
+    r->mem.a20_clear = BIT(20);
+    assert_int_equal(mmu_walk(v, MIB(1) + 5, ACC_READ, 0, &w), 0);
+    assert_int_equal(w.gpa, 5);
+    assert_int_equal(mmu_walk(v, MIB(2) + 5, ACC_READ, 0, &w), 0);
+    assert_int_equal(w.gpa, MIB(2) + 5);
+    for (u64 t = 0x1000; t < 0x4000; t += 0x1000)
+        rig_put(r, t, (MIB(1) + t + 0x1000) | E_P | E_W, 8);
+    rig_put(r, 0x4000, MIB(3) | E_P | E_W, 8);
+    rig_long(v, MIB(1) + 0x1000);
+    assert_int_equal(mmu_walk(v, 0x123, ACC_WRITE, 0, &w), 0);
+    assert_int_equal(w.gpa, MIB(2) + 0x123);
+    assert_int_equal(rig_get(r, 0x4000, 8) & (E_A | E_D), E_A | E_D);
+    r->mem.a20_clear = 0;
+    rig_put(r, MIB(1) + 0x1000, 0, 8);
+    assert_int_equal(mmu_walk(v, 0x123, ACC_READ, 0, &w), X_FAULT);
+    rig_destroy(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_tables_outside_memory),
         cmocka_unit_test(test_pdptes),
         cmocka_unit_test(test_entry_changing),
+        cmocka_unit_test(test_a20),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

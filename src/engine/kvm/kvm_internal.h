@@ -11,12 +11,11 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
-#include "base/err.h"
 #include "base/limits.h"
 #include "cpu/cpuid.h"
 #include "cpu/engine.h"
 #include "cpu/xstate.h"
-#include "mem/mem.h"
+#include "engine/kvm/region.h"
 
 enum { KVM_MSRS_MAX = 16, KVM_CPUIDS_MAX = 256 };
 
@@ -26,15 +25,6 @@ struct kvm_cpuids {
     struct kvm_cpuid_entry2 row[KVM_CPUIDS_MAX];
 };
 static_assert(offsetof(struct kvm_cpuids, row) == offsetof(struct kvm_cpuid2, entries), "layout");
-
-/* A piece of guest memory as KVM is told of it. */
-struct kvm_region {
-    gpa_t base;
-    u64 bytes;
-    hva_t hva;
-    bool rom;
-};
-enum { KVM_REGIONS_MAX = MEM_SLOTS_MAX + 16 };
 
 /* One per struct mem (mem->shared), made by the first vCPU and gone with the last. */
 struct kvm_vm {
@@ -48,11 +38,10 @@ struct kvm_vm {
     u16 xoffset[XSTATE_BITS];    /* where the host has them                                */
     u32 msr[KVM_MSRS_MAX], msrs; /* rows of msr.c this KVM keeps while a guest runs      */
     struct kvm_cpuids *supported;
-    pthread_mutex_t lock; /* guards the rest */
-    struct kvm_region
-        region[KVM_REGIONS_MAX]; /* what KVM knows, by its slot number; 0 bytes: unused */
-    bool mapped;                 /* at least once, and then of: */
-    u32 generation;              /* of @mem */
+    pthread_mutex_t lock;                      /* guards the rest */
+    struct kvm_region region[KVM_REGIONS_MAX]; /* what KVM knows, by its slot number */
+    bool mapped;                               /* at least once, and then of: */
+    u32 generation;                            /* of @mem */
     u64 a20_clear;
     bool dirty_log;
     u32 running;    /* vCPUs inside run()                                               */
