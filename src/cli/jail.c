@@ -69,6 +69,7 @@ struct path_beneath {
     s32 parent_fd;
 } __attribute__((packed));
 enum { RULE_PATH_BENEATH = 1, CREATE_RULESET_VERSION = 1, FS_REMOVE_FILE = 1 << 5 };
+enum { FS_WRITE_FILE = 1 << 1, FS_MAKE_REG = 1 << 8 };
 
 int jail_landlock_abi(void)
 {
@@ -87,24 +88,28 @@ static size_t deny_all(struct ruleset *r, int abi)
                       : offsetof(struct ruleset, net);
 }
 
+static long allow_beneath(int ruleset, int folder_fd, u64 rights)
+{
+    struct path_beneath rule = {.allowed = rights, .parent_fd = folder_fd};
+    return syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0);
+}
+
 /* Allow removing files from the folder of @path. */
 static int allow_remove(int ruleset, const char *path, struct err *e)
 {
     const char *slash = strrchr(path, '/');
     char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
     if (!folder) return err_set(e, E_NOMEM, "jail");
-    struct path_beneath rule = {.allowed = FS_REMOVE_FILE};
-    rule.parent_fd = open(folder, O_PATH | O_CLOEXEC | O_DIRECTORY);
+    int fd = open(folder, O_PATH | O_CLOEXEC | O_DIRECTORY);
     int rc = 0;
-    if (rule.parent_fd < 0 ||
-        syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0) < 0)
+    if (fd < 0 || allow_beneath(ruleset, fd, FS_REMOVE_FILE) < 0)
         rc = err_errno(e, "jail: Landlock '%s'", folder);
-    if (rule.parent_fd >= 0) close(rule.parent_fd);
+    if (fd >= 0) close(fd);
     free(folder);
     return rc;
 }
 
-static int enter_landlock(const char *const *sockets, struct err *e)
+static int enter_landlock(const struct jail_needs *needs, struct err *e)
 {
     struct ruleset all;
     int abi = jail_landlock_abi();
@@ -113,7 +118,10 @@ static int enter_landlock(const char *const *sockets, struct err *e)
     int fd = (int)syscall(SYS_landlock_create_ruleset, &all, bytes, 0);
     if (fd < 0) return err_errno(e, "jail: Landlock");
     int rc = 0;
-    for (u32 i = 0; sockets[i] && rc == 0; i++) rc = allow_remove(fd, sockets[i], e);
+    for (u32 i = 0; needs->sockets[i] && rc == 0; i++) rc = allow_remove(fd, needs->sockets[i], e);
+    if (rc == 0 && needs->spool_fd >= 0 &&
+        allow_beneath(fd, needs->spool_fd, FS_WRITE_FILE | FS_MAKE_REG) < 0)
+        rc = err_errno(e, "jail: Landlock, the spool's folder");
     if (rc == 0 && syscall(SYS_landlock_restrict_self, fd, 0) < 0)
         rc = err_errno(e, "jail: Landlock");
     close(fd);
@@ -151,6 +159,7 @@ struct rule {
     int arg; /* -1: whatever the arguments */
     u64 mask, value;
     bool socket_only;
+    bool but_spool; /* not relative to the spool's folder */
 };
 
 static int add_rule(scmp_filter_ctx f, const struct rule *r)
@@ -160,27 +169,44 @@ static int add_rule(scmp_filter_ctx f, const struct rule *r)
     return seccomp_rule_add_array(f, r->action, r->call, r->arg >= 0, r->arg >= 0 ? &cmp : NULL);
 }
 
-static int add_rules(scmp_filter_ctx f, bool socket)
+/* A refusal of everything that is not relative to @spool_fd. */
+static int add_refusal(scmp_filter_ctx f, const struct rule *r, int spool_fd)
+{
+    struct rule here = {
+        .call = r->call, .action = SCMP_ACT_ALLOW, .mask = UINT32_MAX, .value = (u64)spool_fd};
+    struct scmp_arg_cmp elsewhere = {.arg = 0, .op = SCMP_CMP_NE, .datum_a = (u64)spool_fd};
+    int rc = add_rule(f, &here);
+    return rc < 0 ? rc : seccomp_rule_add_array(f, r->action, r->call, 1, &elsewhere);
+}
+
+static int add_rules(scmp_filter_ctx f, const struct jail_needs *needs)
 {
     const struct rule rules[] = {
-#define ALLOW(call, why) {SCMP_SYS(call), SCMP_ACT_ALLOW, -1, 0, 0, false},
-#define ALLOW_SOCKET(call, why) {SCMP_SYS(call), SCMP_ACT_ALLOW, -1, 0, 0, true},
+#define ALLOW(call, why) {SCMP_SYS(call), SCMP_ACT_ALLOW, -1, 0, 0, false, false},
+#define ALLOW_SOCKET(call, why) {SCMP_SYS(call), SCMP_ACT_ALLOW, -1, 0, 0, true, false},
 #define ALLOW_IF(call, arg, mask, value, why)                                                      \
-    {SCMP_SYS(call), SCMP_ACT_ALLOW, arg, mask, (u64)(value), false},
-#define REFUSE(call, error, why) {SCMP_SYS(call), SCMP_ACT_ERRNO(error), -1, 0, 0, false},
+    {SCMP_SYS(call), SCMP_ACT_ALLOW, arg, mask, (u64)(value), false, false},
+#define REFUSE(call, error, why) {SCMP_SYS(call), SCMP_ACT_ERRNO(error), -1, 0, 0, false, false},
+#define REFUSE_BUT_SPOOL(call, error, why)                                                         \
+    {SCMP_SYS(call), SCMP_ACT_ERRNO(error), -1, 0, 0, false, true},
 #include "cli/jail.def"
 #undef ALLOW
 #undef ALLOW_SOCKET
 #undef ALLOW_IF
 #undef REFUSE
+#undef REFUSE_BUT_SPOOL
     };
     int rc = 0;
-    for (u32 i = 0; i < ARRAY_LEN(rules) && rc == 0; i++)
-        if (socket || !rules[i].socket_only) rc = add_rule(f, &rules[i]);
+    for (u32 i = 0; i < ARRAY_LEN(rules) && rc == 0; i++) {
+        if (rules[i].socket_only && !needs->sockets[0]) continue;
+        if (rules[i].but_spool && needs->spool_fd >= 0)
+            rc = add_refusal(f, &rules[i], needs->spool_fd);
+        else rc = add_rule(f, &rules[i]);
+    }
     return rc;
 }
 
-static int enter_seccomp(bool socket, struct err *e)
+static int enter_seccomp(const struct jail_needs *needs, struct err *e)
 {
     struct sigaction sa = {.sa_sigaction = on_violation, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigfillset(&sa.sa_mask);
@@ -188,7 +214,7 @@ static int enter_seccomp(bool socket, struct err *e)
     scmp_filter_ctx f = seccomp_init(SCMP_ACT_TRAP);
     if (!f) return err_set(e, E_NOMEM, "jail: seccomp");
     int rc = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-    if (rc == 0) rc = add_rules(f, socket);
+    if (rc == 0) rc = add_rules(f, needs);
     if (rc == 0) rc = seccomp_load(f);
     seccomp_release(f);
     if (rc == 0) return 0;
@@ -199,12 +225,12 @@ static int enter_seccomp(bool socket, struct err *e)
 /* ---- all of it --------------------------------------------------------------------------------
  */
 
-int jail_enter(const char *const *sockets, struct err *e)
+int jail_enter(const struct jail_needs *needs, struct err *e)
 {
     int rc = drop_root(e);
     if (rc < 0) return rc;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return err_errno(e, "jail: no_new_privs");
-    rc = enter_landlock(sockets, e);
+    rc = enter_landlock(needs, e);
     if (rc < 0) return rc;
-    return enter_seccomp(sockets[0], e);
+    return enter_seccomp(needs, e);
 }

@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,8 +22,9 @@ int __lsan_is_turned_off(void) { return 1; }
 
 enum { FINE = 42, OTHER = 43 };
 static const char *const no_sockets = NULL;
+static const struct jail_needs nothing = {.sockets = &no_sockets, .spool_fd = -1};
 
-static int confined(int (*deed)(void))
+static int confined_with(const struct jail_needs *needs, int (*deed)(void))
 {
     struct err e;
     pid_t pid = fork();
@@ -29,12 +32,14 @@ static int confined(int (*deed)(void))
     if (pid == 0) {
         close(STDERR_FILENO);
         tty_guard_install();
-        _exit(jail_enter(&no_sockets, &e) < 0 ? OTHER + 1 : deed());
+        _exit(jail_enter(needs, &e) < 0 ? OTHER + 1 : deed());
     }
     int status;
     waitpid(pid, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
+
+static int confined(int (*deed)(void)) { return confined_with(&nothing, deed); }
 
 static int deed_nothing(void) { return FINE; }
 static int deed_allocate(void)
@@ -48,6 +53,16 @@ static int deed_allocate(void)
 static int deed_open(void)
 {
     return open("/etc/passwd", O_RDONLY) < 0 && errno == EACCES ? FINE : OTHER;
+}
+enum { SPOOL_FD = 99 };
+static bool has_landlock; /* asking is not possible inside */
+static int deed_document(void)
+{
+    int fd = openat(SPOOL_FD, "document", O_WRONLY | O_CREAT | O_EXCL, 0600);
+    bool made = fd >= 0 && write(fd, "x", 1) == 1;
+    bool kept_out = openat(AT_FDCWD, "/etc/passwd", O_RDONLY) < 0 && errno == EACCES;
+    bool no_reading = !has_landlock || openat(SPOOL_FD, "/etc/passwd", O_RDONLY) < 0;
+    return made && kept_out && no_reading ? FINE : OTHER;
 }
 static int deed_write_and_execute(void)
 {
@@ -74,6 +89,23 @@ static void test_allowed(void **state)
     assert_int_equal(confined(deed_abort), 128 + 6);
 }
 
+static void test_spool(void **state)
+{
+    char folder[] = "/tmp/ring3-jail-XXXXXX", path[64];
+    const struct jail_needs needs = {.sockets = &no_sockets, .spool_fd = SPOOL_FD};
+    (void)state;
+    has_landlock = jail_landlock_abi() > 0;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(chmod(folder, 0777), 0); /* root becomes nobody */
+    snprintf(path, sizeof path, "%s/document", folder);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY);
+    assert_int_equal(dup2(fd, SPOOL_FD), SPOOL_FD);
+    assert_int_equal(confined_with(&needs, deed_document), FINE);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+    close(fd), close(SPOOL_FD);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -87,7 +119,7 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_allowed),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_allowed), cmocka_unit_test(test_spool),
                                        cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 #include "cli/verbs.h"
 #include "host/display.h"
 #include "host/tty.h"
+#include "machine/control.h"
 
 /* The sockets a running machine listens at: @path, NULL at the end. */
 enum { SOCKETS_MAX = 6, SOCKET_PATH_BYTES = 108 };
@@ -40,7 +41,8 @@ static int run_confined(struct ring3_vm *vm, const struct run_options *o, const 
     struct err e;
     struct sockets sockets;
     list_sockets(&sockets, o, c);
-    if (!o->no_jail && jail_enter(sockets.path, &e) < 0) {
+    const struct jail_needs needs = {.sockets = sockets.path, .spool_fd = machine_spool_fd(vm)};
+    if (!o->no_jail && jail_enter(&needs, &e) < 0) {
         snprintf(result->reason, sizeof result->reason, "%.200s (--no-jail runs without)", e.text);
         return -1;
     }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "machine/machine.h"
+#include "machine/pc_ports.h"
 
 const char *ring3_version(void) { return "0.1.0"; }
 const char *ring3_cpu_model_name(uint32_t i) { return cpu_model_name(i); }
@@ -61,6 +62,7 @@ static int check(const struct ring3_config *c, struct err *e)
     if (c->serial2 && !strcmp(c->serial2, "stdio") &&
         (!strcmp(serial_of(c), "stdio") || display_is(c->display, "text")))
         return err_set(e, E_INVAL, "serial2 'stdio': the terminal is taken");
+    if (c->parallel && pc_parallel_check(c->parallel, e) < 0) return e->code;
     rc = c->serial2 ? stream_spec_check(c->serial2, e) : 0;
     return rc < 0 ? rc : stream_spec_check(serial_of(c), e);
 }

@@ -22,6 +22,10 @@ struct machine_info {
 };
 void machine_info(struct ring3_vm *vm, struct machine_info *out);
 
+/** machine_spool_fd - the folder in which the printer's documents are made while the machine runs,
+ * -1 without one. */
+int machine_spool_fd(const struct ring3_vm *vm);
+
 /** machine_screenshot_png - the screen now, as a PNG file in memory.
  * @out  owned by the caller (free); @bytes its length.  E_NOENT when the machine has no screen. */
 int machine_screenshot_png(struct ring3_vm *vm, u8 **out, size_t *bytes, struct err *e) MUST_USE;

@@ -23,6 +23,7 @@
 #include "cpu/env.h"
 #include "dev/lapic.h"
 #include "host/loop.h"
+#include "host/spool.h"
 #include "host/stream.h"
 #include "machine/screen.h"
 #include "mem/mem.h"
@@ -65,7 +66,8 @@ struct machine {
     struct lapic_set lapics;
     struct pci_bus pci;
     struct pc_disks *disks; /* owned */
-    struct serial serial, serial2, debugcon;
+    struct serial serial, serial2, debugcon, parallel;
+    struct spool *spool;     /* NULL: the parallel port has none */
     struct input_sink input; /* the keyboard controller */
     struct screen screen;
     struct boot_image *image; /* NULL: the firmware boots      */

@@ -5,6 +5,8 @@
 #include "base/err.h"
 
 struct machine;
+/** pc_parallel_check - is @spec (--parallel) well-formed? 0 or E_INVAL. */
+int pc_parallel_check(const char *spec, struct err *e) MUST_USE;
 /** pc_ports_create - the devices; after the interrupt controllers. */
 int pc_ports_create(struct machine *m, struct err *e) MUST_USE;
 /** pc_ports_open - their places in the host. */
