@@ -14,7 +14,6 @@ enum {
     EXEC_PAGE_BITS = 1 << 15,
     EXEC_REGION_BITS = 1 << 12,
     EXEC_REGION_SHIFT = 30,
-    JUMP_GROUP = PAGE_BYTES >> JUMP_SHIFT, /* entries of pages with the same low five bits */
     CROSS_SLOTS = 1024,
     SLOW_SITES = 256,
     SLOW_FAULTS_MAX = 64,
@@ -87,7 +86,6 @@ struct bt_state {
     struct light_seg iret_seg[8]; /* by selector */
     struct lockstep *lockstep;    /* of the engine lockstep, else NULL */
 };
-static inline u32 jump_index(u64 address) { return (u32)((address & JUMP_MASK) >> JUMP_SHIFT); }
 static inline u64 exec_page_hash(u64 address) { return (address >> PAGE_SHIFT) % EXEC_PAGE_BITS; }
 /* Large pages may be up to 1 GiB; what lies in one is dropped with all of it. */
 static inline u64 exec_region_hash(u64 address)

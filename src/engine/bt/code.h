@@ -11,7 +11,7 @@
  * never runs translated code meanwhile. */
 #ifndef ENGINE_BT_CODE_H
 #define ENGINE_BT_CODE_H
-#include "engine/bt/bt_internal.h"
+#include "engine/bt/jump.h"
 
 enum {
     BT_STUB_BYTES = PAGE_BYTES,
@@ -22,14 +22,11 @@ enum {
     BT_MARKS = 1 << 20,
     BT_PAGE_SETS = 2048,
     BT_PAGE_WAYS = 8,
-    JUMP_ENTRIES = 1 << 15,
-    JUMP_SHIFT = 2,       /* few jumps go to addresses closer than 4 bytes */
     BLOCK_SETS = 1 << 15, /* of the index by physical address */
     BLOCK_WAYS = 4,
     BT_HINTS = 2048, /* pages that may have hints at a time */
 };
 #define BT_CODE_BYTES MIB(64)
-#define JUMP_MASK 0x1FFFCull /* address bits 16:2 choose the entry: see jump_index */
 
 struct bt_page {
     u64 page;  /* guest-physical page number * VARIANTS + variant + 1; 0 when unused */
@@ -57,11 +54,6 @@ struct bt_link {
 struct block_ref {
     u64 key; /* block_key; 0 when empty */
     const struct bt_slot *slot;
-};
-/* Host code by guest address. What an entry does not match, or is empty, goes the long way. */
-struct jump_table {
-    u64 minus_address[JUMP_ENTRIES];
-    const u8 *code[JUMP_ENTRIES];
 };
 struct bt_code {
     u8 *rw, *rx;
@@ -102,8 +94,7 @@ static inline const struct bt_hints *code_hints(const struct bt_code *c, const s
 struct bt_hints *code_hints_make(struct bt_code *c, struct bt_page *p);
 /** code_room - make sure a block fits; drops everything when it does not. True when it did that. */
 bool code_room(struct bt_code *c);
-/** code_add - take @bytes just emitted at c->used as block @b of @p; copies its
- * marks. */
+/** code_add - take @bytes just emitted at c->used as block @b of @p; copies its marks. */
 const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, struct bt_page *p,
                                u32 bytes);
 /** code_add_cross - as code_add for the block of one instruction that goes on in page @second:
