@@ -1,10 +1,11 @@
 /* vnc_probe - a VNC viewer for tests.
  *
- *   vnc_probe ADDRESS [-p PASSWORD] [-k TEXT] [-w PICTURE.png] [-s PICTURE.png] [-t SECONDS]
+ *   vnc_probe [-p PASSWORD] [-k TEXT] [-w PICTURE.png] [-s PICTURE.png] [-d DIFFERENCE]
+ *             [-t SECONDS] ADDRESS
  *
  * Types TEXT (ASCII; a newline is Return); writes what the screen shows then; waits until it shows
- * exactly PICTURE (-s; text screens blink: it may take a while). Exit status 0; 1 when it does not
- * come within SECONDS (10); 2 bad usage; 3 no connection. */
+ * PICTURE (-s; text screens blink: it may take a while), colours differing by at most DIFFERENCE
+ * (0). Exit status 0; 1 when it does not come within SECONDS (10); 2 bad usage; 3 no connection. */
 #include <png.h>
 #include <rfb/rfbclient.h>
 #include <stdbool.h>
@@ -16,7 +17,7 @@
 
 struct probe {
     const char *address, *password, *keys, *want, *out;
-    int seconds;
+    int seconds, difference;
     png_image img;
     unsigned char *rgb;
 };
@@ -63,7 +64,7 @@ static bool same(const struct probe *p, const rfbClient *c)
     if ((int)p->img.width != c->width || (int)p->img.height != c->height) return false;
     for (size_t i = 0; i < (size_t)c->width * (size_t)c->height; i++)
         for (size_t n = 0; n < 3; n++)
-            if (px[4 * i + 2 - n] != p->rgb[3 * i + n]) return false;
+            if (abs(px[4 * i + 2 - n] - p->rgb[3 * i + n]) > p->difference) return false;
     return true;
 }
 
@@ -115,12 +116,13 @@ int main(int argc, char **argv)
 {
     struct probe p = {.seconds = 10};
     int option;
-    while ((option = getopt(argc, argv, "p:k:w:s:t:")) != -1) {
+    while ((option = getopt(argc, argv, "p:k:w:s:d:t:")) != -1) {
         switch (option) {
         case 'p': p.password = optarg; break;
         case 'k': p.keys = optarg; break;
         case 'w': p.out = optarg; break;
         case 's': p.want = optarg; break;
+        case 'd': p.difference = atoi(optarg); break;
         case 't': p.seconds = atoi(optarg); break;
         default: return 2;
         }
