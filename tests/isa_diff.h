@@ -68,6 +68,9 @@ static struct diff {
     bool segmented;           /* 32-bit code with the data segments of the LDT */
     gva_t home_lin;           /* of the operand */
     bool tlb_full;
+    u8 known[ZYDIS_MNEMONIC_MAX_VALUE / 8 +
+             1]; /* mnemonics of COMPUTE that came up, and that ran */
+    u8 ran[ZYDIS_MNEMONIC_MAX_VALUE / 8 + 1];
     u64 per_category[ZYDIS_CATEGORY_MAX_VALUE + 1], per_vector[32], per_kind[8];
 } D;
 enum {
@@ -761,20 +764,12 @@ static void diff_count(void)
     D.per_kind[KIND_MASKED] += z.avx.mask.mode >= ZYDIS_MASK_MODE_MERGING && D.i.mem_bytes;
 }
 
-/* Returns false at a mismatch, already reported. The rng state before the case is enough to repeat
- * it. */
-static bool diff_case(void)
+/* Run D.i with D.in on both sides. @before: the rng state that repeats the case. */
+static bool diff_run_case(u64 before)
 {
-    u64 before;
-    do {
-        before = D.rng;
-        diff_random_insn();
-        diff_random_state(&D.in);
-        diff_narrow(&D.in);
-        diff_patch_disp(&D.in);
-    } while (!diff_wanted(&D.i) || !diff_aim(&D.in));
     D.seed = before;
     D.cases++;
+    D.ran[D.i.mnemonic / 8] |= (u8)(1u << D.i.mnemonic % 8);
     u64 off = D.in.rip + D.code_base - DIFF_ARENA;
     diff_narrow(&D.in);
     memcpy(D.native_alias + off, D.i.bytes, D.i.len);
@@ -787,6 +782,42 @@ static bool diff_case(void)
     diff_report();
     memcpy(D.copy, D.native_alias, DIFF_BYTES);
     return false;
+}
+
+/* Returns false at a mismatch, already reported. The rng state before the case is enough to repeat
+ * it. */
+static bool diff_case(void)
+{
+    u64 before;
+    do {
+        before = D.rng;
+        diff_random_insn();
+        diff_random_state(&D.in);
+        diff_narrow(&D.in);
+        diff_patch_disp(&D.in);
+    } while (!diff_wanted(&D.i) || !diff_aim(&D.in));
+    return diff_run_case(before);
+}
+
+/* One case of the instruction that @head begins, with a memory operand or without. Returns false at
+ * a mismatch; true also where @head begins nothing we want. */
+static inline bool diff_case_of(const u8 *head, u32 n, bool mem)
+{
+    for (u32 tries = 0; tries < 12; tries++) {
+        u64 before = D.rng;
+        u8 b[32];
+        memcpy(b, head, n);
+        for (u32 k = n; k < 15; k++) b[k] = (u8)rnd();
+        b[n] = (u8)((b[n] & 7) | (head[n] & 0x38) | (mem ? 0x80 : 0xC0));
+        if (isa_decode(&D.i, b, 15, D.mode) <= 0 || D.i.row != INSN_COMPUTE) return true;
+        if (!diff_wanted(&D.i)) continue;
+        D.known[D.i.mnemonic / 8] |= (u8)(1u << D.i.mnemonic % 8);
+        diff_random_state(&D.in);
+        diff_narrow(&D.in);
+        diff_patch_disp(&D.in);
+        if (diff_aim(&D.in)) return diff_run_case(before);
+    }
+    return true;
 }
 
 /* ---- set-up ------------------------------------------------------------------------------------
@@ -914,10 +945,20 @@ static bool diff_set_mode(enum isa_mode mode, bool segmented)
     return true;
 }
 
+/* Take the signals of the code under test. Whoever called diff_init() has them already. */
+static void diff_catch(void)
+{
+    static const int sigs[] = {SIGTRAP, SIGSEGV, SIGFPE, SIGILL, SIGBUS};
+    struct sigaction sa = {.sa_sigaction = diff_handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    for (u32 n = 0; n < ARRAY_LEN(sigs); n++) { /* what the first call found stays behind us */
+        struct sigaction *old = &D.previous[sigs[n]];
+        sigaction(sigs[n], &sa, old->sa_sigaction ? NULL : old);
+    }
+}
+
 static void diff_init(u64 seed)
 {
     static u8 stack[64 << 10];
-    static const int sigs[] = {SIGTRAP, SIGSEGV, SIGFPE, SIGILL, SIGBUS};
     D.rng = seed ? seed : 1;
     stack_t ss = {.ss_sp = stack, .ss_size = sizeof stack};
     sigaltstack(&ss, NULL);
@@ -929,8 +970,7 @@ static void diff_init(u64 seed)
     }
     diff_map_arena();
     diff_init_vcpu();
-    struct sigaction sa = {.sa_sigaction = diff_handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    for (u32 n = 0; n < ARRAY_LEN(sigs); n++) sigaction(sigs[n], &sa, &D.previous[sigs[n]]);
+    diff_catch();
     syscall(SYS_arch_prctl, ARCH_SET_GS, DIFF_GS_BASE);
 }
 static void diff_fini(void)
