@@ -18,8 +18,9 @@ static u8 area[4096] __attribute__((aligned(64)));
     }
 TAKEN(o)
 TAKEN(no)
-TAKEN(b) TAKEN(nb) TAKEN(z) TAKEN(nz) TAKEN(be) TAKEN(nbe) TAKEN(s) TAKEN(ns) TAKEN(p) TAKEN(np)
-    TAKEN(l) TAKEN(nl) TAKEN(le) TAKEN(nle)
+TAKEN(b)
+TAKEN(nb) TAKEN(z) TAKEN(nz) TAKEN(be) TAKEN(nbe) TAKEN(s) TAKEN(ns) TAKEN(p) TAKEN(np) TAKEN(l)
+    TAKEN(nl) TAKEN(le) TAKEN(nle)
 
         static void conditions(void)
 {
@@ -67,7 +68,8 @@ TAKEN(b) TAKEN(nb) TAKEN(z) TAKEN(nz) TAKEN(be) TAKEN(nbe) TAKEN(s) TAKEN(ns) TA
     }
 STRINGS(b, u8, al)
 STRINGS(w, u16, ax)
-STRINGS(l, u32, eax) STRINGS(q, u64, rax)
+STRINGS(l, u32, eax)
+STRINGS(q, u64, rax)
 
     static void strings(void)
 {
