@@ -259,6 +259,7 @@ u32 pci_cfg_read(struct pci_bus *p, u8 devfn, u32 off, u32 bytes)
 {
     struct pci_fn *f = p->fn[devfn];
     if (!f || off + bytes > PCI_CFG_BYTES) return (u32)mask_bytes(bytes);
+    if (f->cfg_read) f->cfg_read(f, off, bytes);
     return pci_get(f, off, bytes);
 }
 

@@ -73,6 +73,8 @@ struct pci_fn {
     u8 cap_next;                      /* first free byte for capabilities */
     /* After the generic write of [off, off+bytes): capabilities, PIRQ routing, ... May be NULL. */
     void (*cfg_write)(struct pci_fn *f, u32 off, u32 bytes);
+    /* Before [off, off+bytes) is read: bring it up to date. May be NULL. */
+    void (*cfg_read)(struct pci_fn *f, u32 off, u32 bytes);
 };
 /* A device's saved fields for its embedded pci_fn called @f. */
 #define PCI_SER(type, f) SER_ARRAY(type, f.cfg, 1), SER(type, f.intx, 1)

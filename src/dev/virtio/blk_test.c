@@ -159,7 +159,7 @@ static void test_identity(void **state)
     for (u32 i = 0; cap && i < 8; i++, cap = pci_cfg_read(&g.pci, DEVFN, cap + 1, 1))
         if (pci_cfg_read(&g.pci, DEVFN, cap, 1) == 9)
             seen |= 1u << pci_cfg_read(&g.pci, DEVFN, cap + 3, 1);
-    assert_int_equal(seen, 0x1E);
+    assert_int_equal(seen, 0x3E);
     /* a driver that does not speak 1.x gets no FEATURES_OK */
     wr(0x14, 0, 1);
     wr(0x14, 3, 1);
@@ -337,6 +337,34 @@ static void test_reset(void **state)
     dev_reset_all(&g.r.set);
 }
 
+/* The window in configuration space, BARs off. */
+static void test_window(void **state)
+{
+    u32 cap = pci_cfg_read(&g.pci, DEVFN, 0x34, 1);
+    (void)state;
+    while (pci_cfg_read(&g.pci, DEVFN, cap, 1) != 9 || pci_cfg_read(&g.pci, DEVFN, cap + 3, 1) != 5)
+        cap = pci_cfg_read(&g.pci, DEVFN, cap + 1, 1);
+    cfg(PCI_COMMAND, CMD_MASTER, 2);
+    cfg(cap + 4, 4, 1);
+    cfg(cap + 8, 0x2000, 4);
+    cfg(cap + 12, 4, 4);
+    assert_int_equal(pci_cfg_read(&g.pci, DEVFN, cap + 16, 4), SECTORS);
+    cfg(cap + 8, 0x14, 4);
+    cfg(cap + 12, 1, 4);
+    assert_int_equal(pci_cfg_read(&g.pci, DEVFN, cap + 16, 1), 0xF);
+    cfg(cap + 16, 0, 1);
+    assert_int_equal(pci_cfg_read(&g.pci, DEVFN, cap + 16, 1), 0);
+    cfg(cap + 16, 3, 1);
+    assert_int_equal(pci_cfg_read(&g.pci, DEVFN, cap + 16, 1), 3);
+    cfg(cap + 12, 8, 4); /* no such width; beyond the BAR */
+    cfg(cap + 16, 0, 4);
+    cfg(cap + 12, 4, 4);
+    cfg(cap + 8, 0x4000, 4);
+    cfg(cap + 16, 0, 4);
+    cfg(PCI_COMMAND, CMD_MEM | CMD_MASTER, 2);
+    assert_int_equal(rd(0x14, 1), 3);
+}
+
 /* More requests than slots. */
 static void test_many(void **state)
 {
@@ -415,6 +443,7 @@ int main(void)
         BLK_TEST(test_errors),
         BLK_TEST(test_interrupts),
         BLK_TEST(test_reset),
+        BLK_TEST(test_window),
         BLK_TEST(test_many),
         BLK_TEST(test_hostile),
         cmocka_unit_test_setup_teardown(test_readonly, setup_readonly, teardown),

@@ -5,8 +5,9 @@
 
 #include <string.h>
 
-enum { CAP_VENDOR = 0x09, CAP_BYTES = 16, CAP_NOTIFY_BYTES = 20 };
-enum { CFG_COMMON = 1, CFG_NOTIFY, CFG_ISR, CFG_DEVICE };
+enum { CAP_VENDOR = 0x09, CAP_BYTES = 16 };
+enum { CFG_COMMON = 1, CFG_NOTIFY, CFG_ISR, CFG_DEVICE, CFG_WINDOW };
+enum { CAP_BAR = 4, CAP_OFFSET = 8, CAP_LENGTH = 12, CAP_DATA = 16 };
 enum { AT_COMMON = 0, AT_ISR = 0x1000, AT_DEVICE = 0x2000, AT_NOTIFY = 0x3000, PART = 0x1000 };
 enum { REGION_VIRTIO, REGION_MSIX, BAR_MSIX = 1, BAR_VIRTIO = 4, NOTIFY_STEP = 4 };
 enum { ISR_QUEUE = 1, ISR_CONFIG = 2, CONFIG_MAX = 64 };
@@ -36,20 +37,47 @@ static void put32(u8 *p, u32 v) { memcpy(p, &v, sizeof v); }
 
 static void add_cap(struct virtio *v, u8 type, u32 at, u32 bytes)
 {
-    u32 len = type == CFG_NOTIFY ? CAP_NOTIFY_BYTES : CAP_BYTES;
-    u8 *c = &v->pci.cfg[pci_fn_add_cap(&v->pci, CAP_VENDOR, len)];
+    u32 len = type == CFG_NOTIFY || type == CFG_WINDOW ? CAP_BYTES + 4 : CAP_BYTES;
+    u8 off = pci_fn_add_cap(&v->pci, CAP_VENDOR, len), *c = &v->pci.cfg[off];
     c[2] = (u8)len;
     c[3] = type;
     c[4] = BAR_VIRTIO;
     put32(c + 8, at);
     put32(c + 12, bytes);
     if (type == CFG_NOTIFY) put32(c + 16, NOTIFY_STEP);
+    if (type != CFG_WINDOW) return;
+    v->window = off;
+    memset(v->pci.wmask + off + CAP_BAR, 0xFF, 1);
+    memset(v->pci.wmask + off + CAP_OFFSET, 0xFF, CAP_BYTES + 4 - CAP_OFFSET);
+}
+
+/* The window in configuration space through which firmware reaches the BAR before it is mapped:
+ * does the access of [off, off + bytes) touch its data, and what is aimed at? */
+static bool window_hit(const struct virtio *v, u32 off, u32 bytes, u32 *at, u32 *len)
+{
+    const u32 w = v->window;
+    *at = pci_get(&v->pci, w + CAP_OFFSET, 4);
+    *len = pci_get(&v->pci, w + CAP_LENGTH, 4);
+    if (off >= w + CAP_DATA + 4 || off + bytes <= w + CAP_DATA) return false;
+    if (v->pci.cfg[w + CAP_BAR] != BAR_VIRTIO || *at >= AT_NOTIFY + PART) return false;
+    return (*len == 1 || *len == 2 || *len == 4) && *at % *len == 0;
+}
+
+static void on_cfg_read(struct pci_fn *f, u32 off, u32 bytes)
+{
+    struct virtio *v = container_of(f, struct virtio, pci);
+    u32 at, len;
+    if (window_hit(v, off, bytes, &at, &len))
+        put32(&f->cfg[v->window + CAP_DATA], (u32)virtio_read(v, at, len));
 }
 
 static void on_cfg_write(struct pci_fn *f, u32 off, u32 bytes)
 {
-    (void)off, (void)bytes;
-    msix_check(&container_of(f, struct virtio, pci)->msix);
+    struct virtio *v = container_of(f, struct virtio, pci);
+    u32 at, len;
+    if (window_hit(v, off, bytes, &at, &len))
+        virtio_write(v, at, pci_get(f, v->window + CAP_DATA, len), len);
+    msix_check(&v->msix);
 }
 
 int virtio_init(struct virtio *v, struct dev *d, const struct virtio_cfg *c,
@@ -68,6 +96,7 @@ int virtio_init(struct virtio *v, struct dev *d, const struct virtio_cfg *c,
     pci_fn_add_bar(&v->pci, BAR_MSIX, REGION_MSIX, 0);
     pci_fn_add_bar(&v->pci, BAR_VIRTIO, REGION_VIRTIO, BAR_64 | BAR_PREFETCH);
     v->pci.cfg_write = on_cfg_write;
+    v->pci.cfg_read = on_cfg_read;
     v->ops = ops;
     v->queues = c->queues;
     v->config_bytes = c->config_bytes;
@@ -77,6 +106,7 @@ int virtio_init(struct virtio *v, struct dev *d, const struct virtio_cfg *c,
     add_cap(v, CFG_NOTIFY, AT_NOTIFY, c->queues * NOTIFY_STEP);
     add_cap(v, CFG_ISR, AT_ISR, 1);
     add_cap(v, CFG_DEVICE, AT_DEVICE, c->config_bytes);
+    add_cap(v, CFG_WINDOW, 0, 0);
     return 0;
 }
 

@@ -37,6 +37,7 @@ struct virtio {
     const struct virtio_ops *ops;
     u64 offered;
     u32 queues, config_bytes;
+    u8 window;    /* where the capability of the same name is */
     u64 accepted; /* by the driver */
     u32 offer_sel, accept_sel;
     u16 config_vector, queue_sel;
