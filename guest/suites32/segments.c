@@ -25,7 +25,7 @@ static bool access_at(u32 off, u32 bytes, bool write)
     case 5: ATTEMPT("movw %%ax, %%es:(%0)", ::"r"(off) : "memory"); break;
     case 8: ATTEMPT("movl %%es:(%0), %%eax", ::"r"(off) : "eax", "memory"); break;
     case 9: ATTEMPT("movl %%eax, %%es:(%0)", ::"r"(off) : "memory"); break;
-    case 16: ATTEMPT("bound %%eax, %%es:(%1)", ::"a"(0), "r"(off) : "memory"); break;
+    case 16: ATTEMPT("bound %%eax, %%es:(%1)", ::"a"(0x7FFFFFFF), "r"(off) : "memory"); break;
     default: break;
     }
     return last.f.vec != GP;
