@@ -85,6 +85,16 @@ is 'stop --force' '0 vm' "$? $(names)"
 wait "${vms[1]}"
 is 'the stopped machine ends with 0' 0 $?
 
+# ---- completion ---------------------------------------------------------------------------------
+
+# complete_words WORD...: what the last one becomes
+complete_words() {
+    bash -c '. <("$0" completion); COMP_WORDS=("$0" "$@"); COMP_CWORD=$#; _ring3; echo "${COMPREPLY[*]}"' "$RING3" "$@"
+}
+is 'completion of verbs' 'screenshot stop' "$(complete_words s | xargs -n 1 | sort | xargs)"
+is 'completion of options' '--kernel' "$(complete_words run --ker)"
+is 'completion of machines' 'vm' "$(complete_words stop '')"
+
 # ---- requests -----------------------------------------------------------------------------------
 
 is 'every route answers' '' "$(sed -n 's/^ROUTE(\([A-Z]*\), *"\([^"]*\)".*B_NONE.*/\1 \2/p' "$OLDPWD/src/api/routes.def" |

@@ -10,6 +10,7 @@ int verb_stop(int argc, char **argv);
 int verb_screenshot(int argc, char **argv);
 int verb_keys(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
+int verb_completion(int argc, char **argv);
 int verb_help(int argc, char **argv);
 int verb_version(int argc, char **argv);
 #endif
