@@ -28,9 +28,13 @@ static int check_folder(const char *path, struct err *e)
 
 int local_folder(char *path, size_t bytes, struct err *e)
 {
+    struct stat st;
     const char *runtime = getenv("XDG_RUNTIME_DIR");
-    int n = runtime && *runtime == '/' ? snprintf(path, bytes, "%s/ring3", runtime)
-                                       : snprintf(path, bytes, "/tmp/ring3-%u", geteuid());
+    /* sudo and su may leave somebody else's */
+    bool ours = runtime && *runtime == '/' && stat(runtime, &st) == 0 && S_ISDIR(st.st_mode) &&
+                st.st_uid == geteuid();
+    int n = ours ? snprintf(path, bytes, "%s/ring3", runtime)
+                 : snprintf(path, bytes, "/tmp/ring3-%u", geteuid());
     if (n < 0 || (size_t)n >= bytes)
         return err_set(e, E_RANGE, "XDG_RUNTIME_DIR is too long for a socket's path");
     if (mkdir(path, 0700) < 0 && errno != EEXIST) return err_errno(e, "'%s'", path);

@@ -11,7 +11,7 @@ enum { LOCAL_PATH_BYTES = 108 }; /* sockaddr_un.sun_path */
 
 /**
  * local_folder - the folder of this user's control sockets: $XDG_RUNTIME_DIR/ring3, or
- * /tmp/ring3-UID where there is no such variable. Made (mode 0700) when missing.
+ * /tmp/ring3-UID where that is not a folder of this user. Made (mode 0700) when missing.
  * Errors: E_RANGE (the path does not fit @bytes), E_PERM (it is not ours alone: owner, mode, or a
  * symbolic link), E_SYS and its kin.
  */
