@@ -32,6 +32,17 @@ kill -TERM $pid
 wait $pid
 is 'it ends on SIGTERM' 143 $?
 
+# A runtime folder nobody else may enter, as root's is, even after root is dropped.
+mkdir -m 700 closed closed/run
+chmod 700 closed
+XDG_RUNTIME_DIR=$PWD/closed/run "$RING3" run --kernel hello --serial file:out3 --name closed --timeout 60 2>err &
+pid=$!
+wait_for grep -q hi out3
+is 'a private runtime folder' hi "$(tr -d '\r' <out3 2>/dev/null; cat err)"
+is 'its control socket' closed "$(ls closed/run/ring3)"
+kill -TERM $pid
+wait $pid
+
 "$RING3" run --kernel hello --serial file:out2 --no-jail --timeout 60 2>err &
 pid=$!
 wait_for grep -q hi out2

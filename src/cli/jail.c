@@ -109,22 +109,31 @@ static int allow_remove(int ruleset, const char *path, struct err *e)
     return rc;
 }
 
-static int enter_landlock(const struct jail_needs *needs, struct err *e)
+static int add_landlock_rules(int ruleset, const struct jail_needs *needs, struct err *e)
+{
+    int rc = 0;
+    for (u32 i = 0; needs->sockets[i] && rc == 0; i++)
+        rc = allow_remove(ruleset, needs->sockets[i], e);
+    if (rc == 0 && needs->spool_fd >= 0 &&
+        allow_beneath(ruleset, needs->spool_fd, FS_WRITE_FILE | FS_MAKE_REG) < 0)
+        rc = err_errno(e, "jail: Landlock, the spool's folder");
+    return rc;
+}
+
+/* Made while folders that only root may enter can still be opened. *out: the descriptor, owned by
+ * the caller; -1 where the kernel has no Landlock. */
+static int make_ruleset(int *out, const struct jail_needs *needs, struct err *e)
 {
     struct ruleset all;
     int abi = jail_landlock_abi();
+    *out = -1;
     if (abi < 1) return 0;
     size_t bytes = deny_all(&all, abi);
     int fd = (int)syscall(SYS_landlock_create_ruleset, &all, bytes, 0);
     if (fd < 0) return err_errno(e, "jail: Landlock");
-    int rc = 0;
-    for (u32 i = 0; needs->sockets[i] && rc == 0; i++) rc = allow_remove(fd, needs->sockets[i], e);
-    if (rc == 0 && needs->spool_fd >= 0 &&
-        allow_beneath(fd, needs->spool_fd, FS_WRITE_FILE | FS_MAKE_REG) < 0)
-        rc = err_errno(e, "jail: Landlock, the spool's folder");
-    if (rc == 0 && syscall(SYS_landlock_restrict_self, fd, 0) < 0)
-        rc = err_errno(e, "jail: Landlock");
-    close(fd);
+    int rc = add_landlock_rules(fd, needs, e);
+    if (rc < 0) close(fd);
+    else *out = fd;
     return rc;
 }
 
@@ -225,12 +234,22 @@ static int enter_seccomp(const struct jail_needs *needs, struct err *e)
 /* ---- all of it --------------------------------------------------------------------------------
  */
 
-int jail_enter(const struct jail_needs *needs, struct err *e)
+static int restrict_self(int ruleset, struct err *e)
 {
     int rc = drop_root(e);
+    if (rc == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        rc = err_errno(e, "jail: no_new_privs");
+    if (rc == 0 && ruleset >= 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
+        rc = err_errno(e, "jail: Landlock");
+    return rc;
+}
+
+int jail_enter(const struct jail_needs *needs, struct err *e)
+{
+    int ruleset;
+    int rc = make_ruleset(&ruleset, needs, e);
     if (rc < 0) return rc;
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return err_errno(e, "jail: no_new_privs");
-    rc = enter_landlock(needs, e);
-    if (rc < 0) return rc;
-    return enter_seccomp(needs, e);
+    rc = restrict_self(ruleset, e);
+    if (ruleset >= 0) close(ruleset);
+    return rc < 0 ? rc : enter_seccomp(needs, e);
 }

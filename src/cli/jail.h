@@ -6,9 +6,10 @@
  *   1. root becomes SUDO_UID, or nobody (where the user namespace has no such user: root without
  * capabilities);
  *   2. no_new_privs: nothing it might execute gains privileges;
- *   3. Landlock, where the kernel has it: no file may be opened, made or removed, except removing
- * from the folders of its sockets and making documents in the printer's; no TCP; no signals or
- * abstract sockets to processes outside;
+ *   3. Landlock, where the kernel has it (its rules are made first, as long as folders of root can
+ * be entered): no file may be opened, made or removed, except removing from the folders of its
+ * sockets and making documents in the printer's; no TCP; no signals or abstract sockets to
+ * processes outside;
  *   4. seccomp: the system calls of jail.def and no others; a violation is reported and ends the
  * monitor with status 1. */
 #ifndef CLI_JAIL_H
