@@ -10,12 +10,12 @@
 #include "dev/rtc.h"
 #include "dev/virtio/blk.h"
 #include "host/block.h"
-#include "machine/drive.h"
+#include "machine/bootorder.h"
 #include "machine/machine.h"
 
 enum { CMOS_FLOPPY = 0x10, CMOS_EQUIPMENT = 0x14, EQUIPMENT = 0x06 };
 enum { IRQ_FDC = 6, IRQ_IDE = 14, IDE_BM_BASE = 0xC000 };
-enum { VIRTIO_SLOT = 16, WORKERS = 1, VIRTIO_WORKERS = 2 }; /* PCI slot of the first; threads */
+enum { WORKERS = 1, VIRTIO_WORKERS = 2 }; /* threads */
 
 struct pc_disk {
     struct block *block;    /* owned; NULL: no disc */
@@ -99,7 +99,7 @@ static int add_virtio(struct machine *m, struct err *e)
         struct virtio_blk_cfg cfg = {.pci = &m->pci, .disk = p->disk[i].block};
         char name[DEV_NAME_BYTES];
         if (d->iface != DRIVE_VIRTIO) continue;
-        cfg.devfn = (u8)((VIRTIO_SLOT + d->index) << 3);
+        cfg.devfn = (u8)((BOOT_VIRTIO_SLOT + d->index) << 3);
         snprintf(cfg.serial, sizeof cfg.serial, "R3V%08d", d->index);
         snprintf(name, sizeof name, "virtio_blk%d", d->index);
         if (!dev_create(&m->devs, &virtio_blk_class, name, &cfg, e)) return e->code;
@@ -121,6 +121,8 @@ int pc_disks_create(struct machine *m, struct err *e)
     if (rc == 0) rc = add_virtio(m, e);
     return rc;
 }
+
+const struct drive_set *pc_disks_set(const struct machine *m) { return &m->disks->set; }
 
 void pc_disks_destroy(struct machine *m)
 {

@@ -13,14 +13,17 @@
 #include "dev/misc.h"
 #include "dev/rtc.h"
 #include "host/file.h"
+#include "machine/bootorder.h"
 #include "machine/machine.h"
+#include "machine/pc_disks.h"
 #include "machine/pc_flash.h"
 
 #define SEABIOS "/usr/share/seabios/bios-256k.bin" /* Debian package seabios */
 #define IMAGE_BYTES_MIN KIB(64)
 #define IMAGE_BYTES_MAX MIB(8)
 enum { E820_ROW_BYTES = 20, E820_ROWS_MAX = 4 };
-enum { CMOS_BOOT_1 = 0x38, CMOS_BOOT_2 = 0x3D, BOOT_DEVICES_MAX = 3 };
+enum { CMOS_BOOT_1 = 0x38, CMOS_BOOT_2 = 0x3D };
+#define KERNEL_ROM "genroms/ring3-linux.bin"
 enum { SYSTEM_STATES = 6, STATE_ON = 1 << 7 };
 
 struct pc_firmware {
@@ -32,6 +35,7 @@ struct pc_firmware {
     u8 e820[E820_ROWS_MAX * E820_ROW_BYTES];
     u32 e820_bytes;
     u8 *setup, *rom; /* owned: of a kernel through fw_cfg */
+    char bootorder[BOOTORDER_BYTES];
 };
 
 /* ---- the image ---------------------------------------------------------------------------------
@@ -166,42 +170,23 @@ static void prepare(void *ctx, u16 key)
 /* ---- what to boot ------------------------------------------------------------------------------
  */
 
-/* The letters of "order=LETTERS" as CMOS has them, first in bits 3:0. */
-static u32 boot_devices(const char *order, struct err *e, int *rc)
-{
-    static const char letters[] = "acdn"; /* 1 floppy, 2 disk, 3 CD-ROM, 4 network */
-    u32 devices = 0;
-    *rc = 0;
-    for (u32 i = 0; order[i] && order[i] != ','; i++) {
-        const char *at = strchr(letters, order[i]);
-        if (!at || i == BOOT_DEVICES_MAX) {
-            *rc = err_set(e, E_INVAL, "boot order '%s': up to three of c, d, a and n", order);
-            return 0;
-        }
-        devices |= (u32)(at - letters + 1) << 4 * i;
-    }
-    return devices;
-}
+/* SeaBIOS starts a kernel through an option ROM, which then comes before every drive. */
+static bool has_kernel_rom(const struct machine *m) { return m->image && !m->fw->flash; }
 
-/* "order=ORDER[,menu=on|off]" */
 static int add_boot_order(struct machine *m, struct err *e)
 {
-    const char *spec = m->cfg.boot ? m->cfg.boot : "order=cdn", *at = spec;
+    struct pc_firmware *w = m->fw;
     struct dev *rtc = dev_find(&m->devs, "rtc");
-    u32 devices = 0, menu = 0;
-    int rc = 0;
-    while (*at && rc == 0) {
-        size_t len = strcspn(at, ",");
-        if (!strncmp(at, "order=", 6)) devices = boot_devices(at + 6, e, &rc);
-        else if (len == 7 && !strncmp(at, "menu=on", 7)) menu = 1;
-        else if (len != 8 || strncmp(at, "menu=off", 8) != 0)
-            rc = err_set(e, E_INVAL, "boot '%s': not order=ORDER[,menu=on|off]", spec);
-        at += len + (at[len] == ',');
-    }
+    struct boot_order boot;
+    int rc = boot_order_parse(&boot, m->cfg.boot, e);
     if (rc < 0) return rc;
-    rtc_cmos_set(rtc, CMOS_BOOT_2, (u8)devices);
-    rtc_cmos_set(rtc, CMOS_BOOT_1, (u8)(devices >> 4 & 0xF0));
-    fw_cfg_set_int(m->fw->fw_cfg, FW_CFG_BOOT_MENU, menu, 2);
+    const u16 cmos = bootorder_cmos(boot.order);
+    rtc_cmos_set(rtc, CMOS_BOOT_2, (u8)cmos);
+    rtc_cmos_set(rtc, CMOS_BOOT_1, (u8)(cmos >> 8));
+    fw_cfg_set_int(w->fw_cfg, FW_CFG_BOOT_MENU, boot.menu, 2);
+    const char *first = has_kernel_rom(m) ? "/rom@" KERNEL_ROM : NULL;
+    const u32 bytes = bootorder_text(pc_disks_set(m), boot.order, first, w->bootorder);
+    if (bytes) fw_cfg_add_file(w->fw_cfg, "bootorder", w->bootorder, bytes);
     return 0;
 }
 
@@ -248,7 +233,6 @@ static int add_kernel(struct machine *m, struct err *e)
     return 0;
 }
 
-/* SeaBIOS starts a kernel through an option ROM, which is first in its boot order. */
 static u8 sum(const u8 *p, u32 bytes)
 {
     u8 s = 0;
@@ -259,16 +243,14 @@ static u8 sum(const u8 *p, u32 bytes)
 static int add_kernel_rom(struct machine *m, struct err *e)
 {
     enum { PNP = 0x20, PNP_BYTES = 32, PNP_SUM = PNP + 9, ROM_SUM = 0x1E };
-    static const char order[] = "/rom@genroms/ring3-linux.bin\n";
     const u32 bytes = (u32)(linux_rom_end - linux_rom);
-    if (!m->image || m->fw->flash) return 0;
+    if (!has_kernel_rom(m)) return 0;
     u8 *rom = m->fw->rom = malloc(bytes);
     if (!rom) return err_set(e, E_NOMEM, "option ROM");
     memcpy(rom, linux_rom, bytes);
     rom[PNP_SUM] = (u8)-sum(rom + PNP, PNP_BYTES);
     rom[ROM_SUM] = (u8)-sum(rom, bytes);
-    fw_cfg_add_file(m->fw->fw_cfg, "genroms/ring3-linux.bin", rom, bytes);
-    fw_cfg_add_file(m->fw->fw_cfg, "bootorder", order, sizeof order);
+    fw_cfg_add_file(m->fw->fw_cfg, KERNEL_ROM, rom, bytes);
     return 0;
 }
 
