@@ -53,8 +53,7 @@ static_assert(EXIT_STEP == BT_EXIT_STEP && EXIT_LINK == BT_EXIT_LINK &&
 static void jump_clear(struct jump_cache *j)
 {
     if (j->used) memset(j->table->minus_address, 0, sizeof j->table->minus_address);
-    /* the entry address 0 hashes to must not look like a match */
-    j->table->minus_address[0] = 1;
+    j->table->minus_address[0] = jump_nothing(0);
     j->used = 0;
 }
 
@@ -111,15 +110,15 @@ static void jump_add(struct bt_state *s, struct jump_cache *j, u64 rip, const u8
     }
 }
 
-/* Forget the entries of the group at @minus whose instruction touches @page, a linear page number.
+/* Forget the entries of the group at @first whose instruction touches @page, a linear page number.
  */
-static void group_drop_page(u64 *minus, u64 page)
+static void group_drop_page(struct jump_table *j, u32 first, u64 page)
 {
-    for (u32 k = 0; k < JUMP_GROUP; k++, minus++) {
-        u64 address = 0 - *minus;
+    for (u32 k = first; k < first + JUMP_GROUP; k++) {
+        u64 address = 0 - j->minus_address[k];
         bool inside = address >> PAGE_SHIFT == page;
         bool before = (address + INSN_BYTES_MAX - 1) >> PAGE_SHIFT == page;
-        if (inside || before) *minus = 0 - NOWHERE;
+        if (inside || before) j->minus_address[k] = jump_nothing(k);
     }
 }
 
@@ -131,8 +130,7 @@ static void jump_drop_page(struct bt_state *s, gva_t gva)
         struct jump_cache *j = &s->jump[i];
         if (!j->used) continue;
         for (u32 back = 0; back < 2; back++)
-            group_drop_page(&j->table->minus_address[jump_index((page - back) << PAGE_SHIFT)],
-                            page);
+            group_drop_page(j->table, jump_index((page - back) << PAGE_SHIFT), page);
     }
 }
 

@@ -21,7 +21,6 @@ enum {
     MISSES_MAX = 4,      /* host faults of a site for want of an entry, before it is tested for */
     MISSES_NS = 4000000, /* all within this time: a test makes code slower and longer */
 };
-#define NOWHERE 0x8000000000000001ull /* not canonical: no jump cache entry's address */
 /* Jump caches: [0] for supervisor code of every address space, the others for user code by TLB
  * context. */
 struct jump_cache {

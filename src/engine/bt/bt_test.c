@@ -255,6 +255,36 @@ static void cross_modified_code_is_seen(void)
     done(r);
 }
 
+/* ---- jumps to nowhere ---- */
+
+/* The first entry of a jump table, emptied because its page was invalidated, matches nothing: not
+ * even the address that is not canonical but leads there. */
+static void emptied_entries_match_nothing(void)
+{
+    enum { MAIN = 0x100100, FUNCTION = 0x120000, TABLE = 0x4000, JUMP_OFF = 23 };
+    static const u8 code[] = {
+        0xE8, 0xFB, 0xFE, 1,    0,                      /* call FUNCTION                    */
+        0x0F, 0x01, 0x3C, 0x25, 0, 0, 0x12, 0,          /* invlpg [FUNCTION]                */
+        0x48, 0xB8, 1,    0,    0, 0, 0,    0, 0, 0x80, /* mov rax, 8000000000000001        */
+        0xFF, 0xE0,                                     /* jmp rax                          */
+    };
+    static const u8 function[] = {0xFF, 0xC3, 0x59, 0xFF, 0xE1}; /* inc ebx; pop rcx; jmp rcx */
+    struct rig *r = make(1);
+    struct run a = {r, 0};
+    for (u64 k = 0; k < 512; k++) { /* the first 2 MiB by small pages */
+        u64 pte = k << 12 | P | W;
+        put(r, TABLE + k * 8, &pte, 8);
+    }
+    put(r, ROOT + 0x2000, &(u64){TABLE | P | W}, 8);
+    r->v[0]->mmu->flush_all(r->v[0]);
+    put(r, MAIN, code, sizeof code);
+    put(r, FUNCTION, function, sizeof function);
+    pthread_join(start(&a, MAIN), NULL);
+    CHECK(r->why[0] == RUN_SHUTDOWN); /* #GP, and there is no IDT */
+    CHECK(r->v[0]->gpr[RBX] == 1 && r->v[0]->rip == MAIN + JUMP_OFF);
+    done(r);
+}
+
 /* ---- */
 
 static void apart(void (*fn)(void))
@@ -283,6 +313,7 @@ APART(kicks_stop_every_loop)
 APART(kicks_cost_nothing_but_time)
 APART(locked_counters_add_up)
 APART(cross_modified_code_is_seen)
+APART(emptied_entries_match_nothing)
 
 int main(void)
 {
@@ -291,6 +322,7 @@ int main(void)
         cmocka_unit_test(test_kicks_cost_nothing_but_time),
         cmocka_unit_test(test_locked_counters_add_up),
         cmocka_unit_test(test_cross_modified_code_is_seen),
+        cmocka_unit_test(test_emptied_entries_match_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,5 +18,8 @@ struct jump_table {
     const u8 *code[JUMP_ENTRIES];
 };
 
+/* Empty: what is there matches no address that leads to it (0 leads to the first entry). */
+static inline u64 jump_nothing(u32 index) { return index ? 0 : 1; }
+
 static inline u32 jump_index(u64 address) { return (u32)((address & JUMP_MASK) >> JUMP_SHIFT); }
 #endif
