@@ -13,6 +13,8 @@ struct acpi_config {
     u32 cpus;       /* 1..VCPUS_MAX; APIC IDs and processor UIDs 0..cpus-1   */
     u32 uart_mask;  /* bit n: COM(n+1) present at its usual port and IRQ     */
     bool has_i8042; /* PS/2 controller at 0x60/0x64                          */
+    bool has_fdc;   /* floppy controller at 0x3F0, IRQ 6, DMA channel 2      */
+    bool has_lpt1;  /* parallel port at 0x378, IRQ 7                         */
     bool has_vga;   /* something answers in the VGA window                   */
     u8 ioapic_id;   /* the IOAPIC: at IOAPIC_GPA, GSI 0..23                  */
     u8 pirq_irq[4]; /* IRQ (and GSI) of PCI interrupt links A..D: 3..15, level, active high */
@@ -38,7 +40,7 @@ struct acpi_config {
 };
 
 /**
- * acpi_build - write the tables to [ACPI_START, ACPI_END) of @mem.
+ * acpi_build - write the tables to [ACPI_START, SMBIOS_START) of @mem.
  * @rsdp_gpa  out: where the RSDP is (ACPI_START)
  * Errors: E_INVAL (a number above out of its range), E_RANGE (the tables outgrew their area or it
  * is not memory), E_NOMEM.

@@ -34,7 +34,7 @@ static struct acpi_config large(void)
     struct acpi_config c = small;
     c.cpus = VCPUS_MAX;
     c.uart_mask = 15;
-    c.has_i8042 = c.has_vga = true;
+    c.has_i8042 = c.has_vga = c.has_fdc = c.has_lpt1 = true;
     c.pvpanic_port = 0x505;
     c.smi_cmd = 0xb2;
     c.acpi_enable = 0xf1;
@@ -264,6 +264,27 @@ static void test_aml_bytes(void **state)
     assert_int_equal(buf[20], 0xa5);
 }
 
+/* A small DMA descriptor (ACPI 6.5 6.4.2.2), and the devices that are there or not. */
+static void test_isa_devices(void **state)
+{
+    (void)state;
+    u8 buf[8];
+    struct aml a;
+    aml_init(&a, buf, sizeof buf);
+    aml_res_dma(&a, 2);
+    assert_int_equal(a.bytes, 3);
+    assert_memory_equal(buf, "\x2a\x04\x00", 3);
+    struct acpi_config c = large();
+    struct vm *few = build(&small), *all = build(&c);
+    static const char *const names[] = {"FDC0", "LPT1", "COM2"};
+    for (u32 i = 0; i < ARRAY_LEN(names); i++) {
+        assert_non_null(memmem(all->area, sizeof all->area, names[i], 4));
+        assert_null(memmem(few->area, sizeof few->area, names[i], 4));
+    }
+    destroy(few);
+    destroy(all);
+}
+
 static void write_table(const char *dir, const char *name, const u8 *t)
 {
     char path[300];
@@ -310,7 +331,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hpet),      cmocka_unit_test(test_fadt),
         cmocka_unit_test(test_madt),      cmocka_unit_test(test_bad_config),
-        cmocka_unit_test(test_aml_bytes), cmocka_unit_test(test_iasl),
+        cmocka_unit_test(test_aml_bytes), cmocka_unit_test(test_isa_devices),
+        cmocka_unit_test(test_iasl),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,7 @@ enum { /* opcodes and prefixes, ACPI 6.5 §20.2 */
 };
 enum { /* resource descriptors, ACPI 6.5 §6.4.2-6.4.3 */
        RES_IRQ_NO_FLAGS = 0x22,
+       RES_DMA = 0x2a,
        RES_IO = 0x47,
        RES_END_TAG = 0x79,
        RES_DWORD_SPACE = 0x87,
@@ -247,6 +248,13 @@ void aml_res_irq(struct aml *a, u8 irq)
 {
     put8(a, RES_IRQ_NO_FLAGS);
     put_le(a, BIT(irq), 2);
+}
+
+void aml_res_dma(struct aml *a, u8 channel)
+{
+    put8(a, RES_DMA);
+    put8(a, (u8)BIT(channel));
+    put8(a, 0);
 }
 
 void aml_res_interrupt(struct aml *a, u32 gsi)

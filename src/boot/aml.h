@@ -39,6 +39,7 @@ void aml_res_open(struct aml *a);
 void aml_res_close(struct aml *a);
 void aml_res_io(struct aml *a, u16 port, u8 bytes);
 void aml_res_irq(struct aml *a, u8 irq);        /* ISA: edge, active high, exclusive */
+void aml_res_dma(struct aml *a, u8 channel);    /* ISA: compatible, 8 bits, no bus master */
 void aml_res_interrupt(struct aml *a, u32 gsi); /* level, active high, shared        */
 void aml_res_bus(struct aml *a, u16 first, u16 last);
 void aml_res_window_io(struct aml *a, u16 first, u16 last);

@@ -15,6 +15,7 @@ struct isa_device {
     u16 port;
     u8 bytes, irq;
 };
+enum { FDC_PORT = 0x3f2, FDC_PORT_DIR = 0x3f7, FDC_IRQ = 6, FDC_DMA = 2 };
 static const struct isa_device coms[] = {
     {"COM1", "PNP0501", 0x3f8, 8, 4},
     {"COM2", "PNP0501", 0x2f8, 8, 3},
@@ -32,6 +33,22 @@ static void isa_device(struct aml *a, const struct isa_device *d, u32 uid)
     aml_res_open(a);
     aml_res_io(a, d->port, d->bytes);
     aml_res_irq(a, d->irq);
+    aml_res_close(a);
+    aml_close(a);
+}
+
+/* Ports 3F0 and 3F1 are not in it: they are no part of an AT's controller; 3F6 is the disk's. */
+static void fdc(struct aml *a)
+{
+    aml_open_device(a, "FDC0");
+    aml_name_eisaid(a, "_HID", "PNP0700");
+    aml_name_int(a, "_STA", STA_PRESENT);
+    aml_name(a, "_CRS");
+    aml_res_open(a);
+    aml_res_io(a, FDC_PORT, 4);
+    aml_res_io(a, FDC_PORT_DIR, 1);
+    aml_res_irq(a, FDC_IRQ);
+    aml_res_dma(a, FDC_DMA);
     aml_res_close(a);
     aml_close(a);
 }
@@ -76,12 +93,15 @@ static void pvpanic(struct aml *a, u16 port)
 static void isa_bridge(struct aml *a, const struct acpi_config *cfg)
 {
     static const struct isa_device rtc = {"RTC", "PNP0B00", 0x70, 2, 8};
+    static const struct isa_device lpt1 = {"LPT1", "PNP0400", 0x378, 3, 7};
     aml_open_device(a, "ISA");
     aml_name_int(a, "_ADR", PIIX3_SLOT << 16);
     isa_device(a, &rtc, 0);
     for (u32 i = 0; i < ARRAY_LEN(coms); i++) {
         if (cfg->uart_mask & BIT(i)) isa_device(a, &coms[i], i + 1);
     }
+    if (cfg->has_lpt1) isa_device(a, &lpt1, 1);
+    if (cfg->has_fdc) fdc(a);
     if (cfg->has_i8042) ps2(a);
     if (cfg->pvpanic_port) pvpanic(a, cfg->pvpanic_port);
     aml_close(a);

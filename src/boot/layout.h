@@ -11,6 +11,7 @@
  *   000a_0000  VGA window: not memory
  *   000c_0000  option ROM area
  *   000e_0000  RSDP, then the other ACPI tables (reserved)
+ *   000f_0000  SMBIOS entry point and tables (reserved)
  *   0010_0000  RAM; kernels are loaded here or higher, the initrd as high as the kernel allows
  *   c000_0000  32-bit PCI window, IOAPIC, LAPIC, firmware flash: not memory
  *   1_0000_0000  the rest of RAM */
@@ -35,7 +36,8 @@ enum {
     VGA_START = 0xa0000,
     VGA_END = 0xc0000,
     ACPI_START = 0xe0000,
-    ACPI_END = 0x100000,
+    SMBIOS_START = 0xf0000,
+    ACPI_END = 0x100000, /* of both */
     HIGH_RAM_START = 0x100000,
 };
 #define PCI_HOLE_START 0xc0000000ull /* end of RAM below 4 GiB                    */

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "boot/acpi.h"
 #include "boot/boot.h"
+#include "boot/smbios.h"
 #include "bus/bus.h"
 #include "bus/chardev.h"
 #include "bus/dev.h"
@@ -103,6 +104,7 @@ int engine_choose(const struct engine **out, const char *name, struct err *e) MU
 int pc_create(struct machine *m, struct err *e) MUST_USE;
 void pc_destroy(struct machine *m);
 void pc_describe(struct machine *m); /* m->acpi as the devices' registers are now */
+void pc_describe_smbios(const struct machine *m, struct smbios_config *out);
 /* pc_boot.c: power-on contents of memory and the state of the processors */
 int pc_boot(struct machine *m, struct err *e) MUST_USE;
 /* env.c */

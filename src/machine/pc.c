@@ -4,6 +4,7 @@
  *                                 +--> I/O APIC input n (GSI 0: input 2, as on every PC) -> local
  * APICs */
 #include <stdio.h>
+#include <string.h>
 
 #include "boot/e820.h"
 #include "dev/acpi_pm.h"
@@ -138,6 +139,7 @@ void pc_describe(struct machine *m)
         .cpus = m->cfg.cpus,
         .uart_mask = 1,
         .has_i8042 = true,
+        .has_fdc = pc_disks_has_floppy(m),
         .has_vga = m->screen.vga != NULL,
         .ioapic_id = (u8)m->cfg.cpus,
         .pm1_evt = (u16)(pm + ACPI_PM1_EVT),
@@ -156,6 +158,17 @@ void pc_describe(struct machine *m)
     };
     for (u32 i = 0; i < PCI_PIRQS; i++) m->acpi.pirq_irq[i] = firmware_pirq_irq(m)[i];
     pc_ports_describe(m);
+}
+
+void pc_describe_smbios(const struct machine *m, struct smbios_config *out)
+{
+    const u64 low = min_u64(m->cfg.memory_bytes, PCI_HOLE_START);
+    *out = (struct smbios_config){.cpus = m->cfg.cpus,
+                                  .low_bytes = low,
+                                  .high_bytes = m->cfg.memory_bytes - low,
+                                  .signature = m->model.signature,
+                                  .mhz = (u32)(m->model.tsc_khz / 1000)};
+    memcpy(out->vendor, m->model.vendor, sizeof m->model.vendor);
 }
 
 int pc_create(struct machine *m, struct err *e)

@@ -39,7 +39,11 @@ static int boot_kernel(struct machine *m, struct err *e)
 {
     struct boot_config cfg = {.cmdline = m->cfg.cmdline};
     struct boot_entry entry;
+    struct smbios_config smbios;
     int rc = acpi_build(&m->mem, &m->acpi, &cfg.rsdp_gpa, e);
+    if (rc < 0) return rc;
+    pc_describe_smbios(m, &smbios);
+    rc = smbios_build(&m->mem, &smbios, e);
     if (rc < 0) return rc;
     rc = boot_protocol_parse(m->cfg.protocol, e);
     if (rc < 0) return rc;

@@ -124,6 +124,14 @@ int pc_disks_create(struct machine *m, struct err *e)
 
 const struct drive_set *pc_disks_set(const struct machine *m) { return &m->disks->set; }
 
+bool pc_disks_has_floppy(const struct machine *m)
+{
+    const struct drive_set *s = &m->disks->set;
+    for (u32 i = 0; i < s->count; i++)
+        if (s->drive[i].iface == DRIVE_FLOPPY) return true;
+    return false;
+}
+
 void pc_disks_destroy(struct machine *m)
 {
     struct pc_disks *p = m->disks;

@@ -36,6 +36,7 @@ struct pc_firmware {
     u32 e820_bytes;
     u8 *setup, *rom; /* owned: of a kernel through fw_cfg */
     char bootorder[BOOTORDER_BYTES];
+    struct smbios smbios;
 };
 
 /* ---- the image ---------------------------------------------------------------------------------
@@ -131,6 +132,16 @@ static void add_memory(struct machine *m)
     add_e820_row(w, RAM_ABOVE_4G, m->cfg.memory_bytes - low, E820_RAM);
     fw_cfg_add_file(w->fw_cfg, "etc/e820", w->e820, w->e820_bytes);
     fw_cfg_set_int(w->fw_cfg, FW_CFG_RAM_SIZE, m->cfg.memory_bytes, 8);
+}
+
+static void add_smbios(struct machine *m)
+{
+    struct pc_firmware *w = m->fw;
+    struct smbios_config cfg;
+    pc_describe_smbios(m, &cfg);
+    smbios_make(&w->smbios, &cfg, 0);
+    fw_cfg_add_file(w->fw_cfg, SMBIOS_FILE_ANCHOR, w->smbios.anchor, SMBIOS_ANCHOR_BYTES);
+    fw_cfg_add_file(w->fw_cfg, SMBIOS_FILE_TABLES, w->smbios.tables, w->smbios.bytes);
 }
 
 static void add_processors(struct machine *m)
@@ -268,6 +279,7 @@ int firmware_add_devices(struct machine *m, struct err *e)
     if (!d) return e->code;
     add_memory(m);
     add_processors(m);
+    add_smbios(m);
     fw_cfg_add_file(d, "etc/system-states", system_states, sizeof system_states);
     int rc = add_boot_order(m, e);
     if (rc == 0) rc = add_kernel(m, e);

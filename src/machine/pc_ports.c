@@ -152,4 +152,5 @@ void pc_ports_describe(struct machine *m)
     m->acpi.hpet_id = HPET_ID;
     m->acpi.hpet_min_tick = HPET_MIN_TICK;
     if (m->cfg.serial2) m->acpi.uart_mask |= COM2_BIT;
+    m->acpi.has_lpt1 = has_parallel(m);
 }
