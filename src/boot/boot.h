@@ -33,6 +33,7 @@ struct boot_config {
     const char *cmdline; /* borrowed; NULL is ""                      */
     gpa_t rsdp_gpa;      /* from acpi_build; 0 when there is no ACPI  */
     enum boot_protocol protocol;
+    bool vga_text; /* the VGA shows 80x25 characters, as a BIOS leaves it: tell the kernel */
 };
 
 enum boot_mode { BOOT_MODE_PROT32, BOOT_MODE_LONG64 };

@@ -34,6 +34,12 @@ enum { /* offsets in the file and in the zero page alike */
        HDR_END_MAX = 0x290,
        /* zero page only */
        ZP_EXT_MEM_K = 0x002,
+       ZP_VIDEO_MODE = 0x006,
+       ZP_VIDEO_COLS = 0x007,
+       ZP_VIDEO_EGA_BX = 0x00a,
+       ZP_VIDEO_LINES = 0x00e,
+       ZP_VIDEO_IS_VGA = 0x00f,
+       ZP_VIDEO_POINTS = 0x010,
        ZP_OLD_CL_MAGIC = 0x020,
        ZP_OLD_CL_OFFSET = 0x022,
        ZP_ACPI_RSDP = 0x070,
@@ -154,6 +160,18 @@ static void fill_header(struct boot_plan *p)
     }
 }
 
+/* struct screen_info of a VGA in mode 3: the text console and early messages start from it. */
+static void fill_screen_info(u8 *z)
+{
+    enum { MODE_3 = 3, COLUMNS = 80, ROWS = 25, POINTS = 16, VIDEO_TYPE_VGAC = 1, EGA_BX = 3 };
+    z[ZP_VIDEO_MODE] = MODE_3;
+    z[ZP_VIDEO_COLS] = COLUMNS;
+    store_le(z + ZP_VIDEO_EGA_BX, EGA_BX, 2);
+    z[ZP_VIDEO_LINES] = ROWS;
+    z[ZP_VIDEO_IS_VGA] = VIDEO_TYPE_VGAC;
+    store_le(z + ZP_VIDEO_POINTS, POINTS, 2);
+}
+
 int plan_add_zero_page(struct boot_plan *p, struct err *e)
 {
     u8 *z = p->zero_page;
@@ -167,6 +185,7 @@ int plan_add_zero_page(struct boot_plan *p, struct err *e)
         store_le(z + ZP_EXT_RAMDISK_IMAGE, p->initrd_gpa >> 32, 4);
         store_le(z + ZP_EXT_RAMDISK_SIZE, initrd_bytes >> 32, 4);
     }
+    if (p->cfg->vga_text) fill_screen_info(z);
     store_le(z + ZP_ACPI_RSDP, p->cfg->rsdp_gpa, 8);
     store_le(z + ZP_EXT_MEM_K, min_u64(ext_k >> 10, 0xffff), 2);
     store_le(z + ZP_ALT_MEM_K, ext_k >> 10, 4);

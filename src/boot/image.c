@@ -113,12 +113,23 @@ static int make_plan(struct boot_plan *p, enum boot_protocol protocol, struct er
     }
 }
 
+/* What the BIOS data area says: memory, and mode 3 when the VGA is in it. */
+static int fill_bda(struct mem *mem, bool vga_text)
+{
+    const u16 ebda_seg = EBDA_START >> 4, base_kib = EBDA_START >> 10, crtc = 0x3D4;
+    static const u8 mode[] = {3, 80, 0}, rows[] = {24, 16, 0};
+    int rc = mem_load(mem, BDA_EBDA_SEG, &ebda_seg, 2);
+    if (rc == 0) rc = mem_load(mem, BDA_BASE_KIB, &base_kib, 2);
+    if (!vga_text) return rc;
+    if (rc == 0) rc = mem_load(mem, BDA_VIDEO_MODE, mode, sizeof mode);
+    if (rc == 0) rc = mem_load(mem, BDA_CRTC_PORT, &crtc, 2);
+    return rc == 0 ? mem_load(mem, BDA_VIDEO_ROWS, rows, sizeof rows) : rc;
+}
+
 /* Cannot fail after plan_add's checks, short of memory that is no longer there. */
 static int carry_out(const struct boot_plan *p, struct mem *mem, struct err *e)
 {
-    u16 ebda_seg = EBDA_START >> 4, base_kib = EBDA_START >> 10;
-    int rc = mem_load(mem, BDA_EBDA_SEG, &ebda_seg, 2);
-    if (rc == 0) rc = mem_load(mem, BDA_BASE_KIB, &base_kib, 2);
+    int rc = fill_bda(mem, p->cfg->vga_text);
     for (u32 i = 0; i < p->count && rc == 0; i++) {
         const struct boot_chunk *c = &p->chunk[i];
         rc = mem_load(mem, c->gpa, c->data, c->data_bytes);

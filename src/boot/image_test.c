@@ -118,6 +118,28 @@ static void test_bzimage64(void **state)
     close(rf.fd);
 }
 
+/* struct screen_info and the BIOS data area, when the VGA is in mode 3 and when it is not. */
+static void test_vga_text(void **state)
+{
+    (void)state;
+    u8 k[FIX_BZ_BYTES];
+    fixture_bzimage(k);
+    for (u32 text = 0; text < 2; text++) {
+        struct fixture_file kf = fixture_file(k, sizeof k);
+        struct vm vm;
+        vm_init(&vm, MIB(16));
+        struct boot_config cfg = {.cmdline = "", .vga_text = text};
+        assert_int_equal(boot(&vm, kf.path, NULL, &cfg), 0);
+        assert_int_equal(peek(&vm, BOOT_ZERO_PAGE + 0x06, 2), text ? 80 << 8 | 3 : 0);
+        assert_int_equal(peek(&vm, BOOT_ZERO_PAGE + 0x0e, 2), text ? 1 << 8 | 25 : 0);
+        assert_int_equal(peek(&vm, BOOT_ZERO_PAGE + 0x10, 2), text ? 16 : 0);
+        assert_int_equal(peek(&vm, 0x449, 3), text ? 80 << 8 | 3 : 0);
+        assert_int_equal(peek(&vm, 0x463, 2), text ? 0x3d4 : 0);
+        mem_fini(&vm.mem);
+        close(kf.fd);
+    }
+}
+
 /* A reset loads the same image again, from the file as it was. */
 static void test_loads_again(void **state)
 {
@@ -587,7 +609,7 @@ static void test_hostile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bzimage64),     cmocka_unit_test(test_bzimage32_and_old),
+        cmocka_unit_test(test_bzimage64), cmocka_unit_test(test_vga_text),     cmocka_unit_test(test_bzimage32_and_old),
         cmocka_unit_test(test_pvh),           cmocka_unit_test(test_multiboot),
         cmocka_unit_test(test_multiboot2),    cmocka_unit_test(test_files),
         cmocka_unit_test(test_initrd_limits), cmocka_unit_test(test_partial_unit),

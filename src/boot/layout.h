@@ -1,7 +1,7 @@
 /* boot/layout.h - where things lie in the physical address space of machine `pc` before the first
  * guest instruction.
  *
- *   0000_0000  BIOS data area (only the EBDA pointer and the base-memory size are filled)
+ *   0000_0000  BIOS data area (only EBDA pointer, base-memory size and text mode are filled)
  *   0000_1000  boot GDT
  *   0000_2000  identity page tables of the first 4 GiB: PML4, PDPT, 4 page directories
  *   0001_0000  PVH start info or multiboot information, with their lists
@@ -20,8 +20,11 @@
 #include "base/types.h"
 
 enum {
-    BDA_EBDA_SEG = 0x40e, /* u16: EBDA address >> 4             */
-    BDA_BASE_KIB = 0x413, /* u16: KiB of memory below the EBDA  */
+    BDA_EBDA_SEG = 0x40e,   /* u16: EBDA address >> 4             */
+    BDA_BASE_KIB = 0x413,   /* u16: KiB of memory below the EBDA  */
+    BDA_VIDEO_MODE = 0x449, /* u8, then u16 columns             */
+    BDA_CRTC_PORT = 0x463,  /* u16                              */
+    BDA_VIDEO_ROWS = 0x484, /* u8 rows - 1, then u16 scan lines of a character */
     BOOT_GDT = 0x1000,
     BOOT_PGTABLES = 0x2000,
     BOOT_PGTABLES_END = 0x8000,

@@ -126,7 +126,9 @@ static int rom_add(struct vga *v, const struct vga_cfg *c, struct err *e)
     while (bytes < c->rom_bytes) bytes *= 2;
     int id = mem_add_device(c->pci->mem, bytes, "vga-rom", e);
     if (id < 0) return id;
-    memcpy(c->pci->mem->backing[id].hva, c->rom, c->rom_bytes);
+    u8 *rom = c->pci->mem->backing[id].hva;
+    memcpy(rom, c->rom, c->rom_bytes);
+    v->font = vga_font_find(rom, c->rom_bytes);
     pci_fn_add_rom(&v->pci, (u32)id);
     return 0;
 }

@@ -32,6 +32,10 @@ struct vga_cfg {
  * Under the bus lock. Cost: bounded by one frame; nothing to speak of when nothing changed.
  */
 void vga_render(struct dev *d, struct pixmap *p);
+/** vga_firmware - after a reset: what a VGA BIOS leaves behind, mode 3 with an empty screen, for
+ * machines without one. Its font is the option ROM's; without, characters have no shapes. Under the
+ * bus lock. */
+void vga_firmware(struct dev *d);
 /** vga_text - the characters of a text mode; @t->present is false in the others, and while the
  * guest has switched the screen off. Under the bus lock. */
 void vga_text(struct dev *d, struct text_screen *t);

@@ -9,7 +9,8 @@
  *
  *   vga.c         the device: regions, PCI, reset, state     vga_vbe.c    Bochs VBE registers
  *   vga_reg.c     sequencer, CRTC, graphics, attributes, DAC vga_mode.c   geometry and timing
- *   vga_mem.c     the legacy window: chains, latches, modes  vga_draw.c, vga_text.c  the picture */
+ *   vga_mem.c     the legacy window: chains, latches, modes  vga_draw.c, vga_text.c  the picture
+ *   vga_firmware.c  text mode without a BIOS */
 #ifndef DEV_VGA_INTERNAL_H
 #define DEV_VGA_INTERNAL_H
 #include "dev/vga.h"
@@ -19,7 +20,8 @@ struct vga {
     struct dev dev;
     struct pci_fn pci;
     struct clk *clk;
-    u8 *vram; /* VGA_VRAM_BYTES of guest memory */
+    u8 *vram;       /* VGA_VRAM_BYTES of guest memory */
+    const u8 *font; /* 8x16, 256 characters, in the option ROM; NULL: none */
 
     u8 seq_index, gc_index, crtc_index, attr_index;
     bool attr_data; /* the next write to 3C0 is data */
@@ -107,6 +109,8 @@ static inline u32 vga_word(const u8 *mem, u32 addr)
     const u8 *p = &mem[4 * addr % VGA_VRAM_BYTES];
     return p[0] | (u32)p[1] << 8 | (u32)p[2] << 16 | (u32)p[3] << 24;
 }
+/* vga_firmware.c: the 8x16 font in an option ROM, all of it inside; NULL: none */
+const u8 *vga_font_find(const u8 *rom, u32 bytes);
 /* vga_text.c: one scan line of characters, m->dots pixels each */
 struct vga_line {
     u32 ma, ra; /* address counter at its left end; row scan */

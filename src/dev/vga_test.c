@@ -1,4 +1,5 @@
 /* dev/vga_test.c - the VGA's registers, its memory window, VBE, PCI, time and saved state. */
+#include "dev/vga_internal.h"
 #include "dev/vga_rig_test.h"
 
 static struct vga_rig g;
@@ -408,14 +409,67 @@ static void test_storm(void **state)
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+/* What firmware would leave: the standard mode 3, colours, an empty screen; the font is found only
+ * where all of it is. */
+static void test_firmware(void **state)
+{
+    const struct test_mode *m = &mode_03h;
+    struct text_screen t;
+    (void)state;
+    bus_lock(&g.r.bus);
+    vga_firmware(g.d);
+    vga_text(g.d, &t);
+    bus_unlock(&g.r.bus);
+    assert_int_equal(in8(&g.r, 0x3CC), m->misc);
+    for (u8 i = 0; i < 5; i++) assert_int_equal(reg_get(&g, 0x3C4, i), m->seq[i]);
+    for (u8 i = 0; i < 25; i++) assert_int_equal(reg_get(&g, 0x3D4, i), m->crtc[i]);
+    for (u8 i = 0; i < 9; i++) assert_int_equal(reg_get(&g, 0x3CE, i), m->gc[i]);
+    assert_true(t.present && t.columns == 80 && t.rows == 25);
+    for (u32 y = 0; y < t.rows; y++)
+        for (u32 x = 0; x < t.columns; x++)
+            assert_true(t.cell[y][x].ch == ' ' && t.cell[y][x].attr == 7);
+    poke(&g, 0xB8000, 'A');
+    poke(&g, 0xB8001, 0x60); /* black on brown, of which green is a third */
+    render(&g);
+    assert_int_equal(g.p.width, 720);
+    assert_int_equal(g.p.height, 400);
+    assert_int_equal(g.p.px[0], 0xAA5500);
+    assert_int_equal(g.p.px[100], 0);
+}
+
+static void test_font(void **state)
+{
+    enum { FONT_BYTES = 256 * 16, AT = 123 };
+    static u8 rom[AT + FONT_BYTES];
+    static const u8 face[16] = {0, 0, 0x7E, 0x81, 0xA5, 0x81, 0x81, 0xBD, 0x99, 0x81, 0x81, 0x7E};
+    (void)state;
+    assert_null(vga_font_find(rom, sizeof rom));
+    memcpy(rom + AT + 16, face, sizeof face);
+    assert_ptr_equal(vga_font_find(rom, sizeof rom), rom + AT);
+    assert_null(vga_font_find(rom, sizeof rom - 1));
+    assert_null(vga_font_find(rom, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_indexed),       TEST(test_crtc),          TEST(test_attributes),
-        TEST(test_dac),           TEST(test_retrace),       TEST(test_map),
-        TEST(test_write_modes),   TEST(test_color_compare), TEST(test_chains),
-        TEST(test_vbe_registers), TEST(test_vbe_clears),    TEST(test_pci),
-        TEST(test_memory),        TEST(test_state),         TEST(test_storm),
+        cmocka_unit_test_setup_teardown(test_firmware, setup, teardown),
+        cmocka_unit_test(test_font),
+        TEST(test_indexed),
+        TEST(test_crtc),
+        TEST(test_attributes),
+        TEST(test_dac),
+        TEST(test_retrace),
+        TEST(test_map),
+        TEST(test_write_modes),
+        TEST(test_color_compare),
+        TEST(test_chains),
+        TEST(test_vbe_registers),
+        TEST(test_vbe_clears),
+        TEST(test_pci),
+        TEST(test_memory),
+        TEST(test_state),
+        TEST(test_storm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -177,6 +177,10 @@ static int text_open(struct display *d, const char *arg, struct err *e)
     struct winsize size;
     (void)arg;
     if (!t) return err_set(e, E_NOMEM, "display 'text'");
+    if (!isatty(STDOUT_FILENO)) {
+        free(t);
+        return err_set(e, E_INVAL, "display 'text': standard output is no terminal");
+    }
     t->d = d;
     t->columns = TEXT_COLUMNS_MAX;
     t->rows = TEXT_ROWS_MAX;

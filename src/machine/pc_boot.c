@@ -42,6 +42,7 @@ static int boot_kernel(struct machine *m, struct err *e)
     struct smbios_config smbios;
     int rc = acpi_build(&m->mem, &m->acpi, &cfg.rsdp_gpa, e);
     if (rc < 0) return rc;
+    cfg.vga_text = screen_firmware(m);
     pc_describe_smbios(m, &smbios);
     rc = smbios_build(&m->mem, &smbios, e);
     if (rc < 0) return rc;

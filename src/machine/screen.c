@@ -41,6 +41,15 @@ int screen_add_vga(struct machine *m, struct err *e)
     return m->screen.vga ? 0 : e->code;
 }
 
+bool screen_firmware(struct machine *m)
+{
+    if (!m->screen.vga) return false;
+    bus_lock(&m->bus);
+    vga_firmware(m->screen.vga);
+    bus_unlock(&m->bus);
+    return true;
+}
+
 /* ---- drawing ----------------------------------------------------------------------------------
  */
 

@@ -25,6 +25,9 @@ struct screen {
 
 /** screen_add_vga - the VGA, when there is to be one; for pc.c, after the PCI bus. */
 int screen_add_vga(struct machine *m, struct err *e) MUST_USE;
+/** screen_firmware - without firmware: the VGA as a BIOS leaves it. After devices were reset, vCPUs
+ * do not run. False: there is none. */
+bool screen_firmware(struct machine *m);
 /** screen_open - the display of cfg.display; after the devices. screen_start: the machine runs.
  * screen_close - the last picture goes where it is kept; before the devices go. */
 int screen_open(struct machine *m, struct err *e) MUST_USE;
