@@ -121,13 +121,16 @@ static bool combine(const struct event *first, const struct event *second, struc
     return true;
 }
 
-/* What the event carries besides its vector becomes visible even when delivery then fails. */
+/* What the event carries besides its vector becomes visible even when delivery then fails. A debug
+ * exception reports everything that is due, also what a MOV SS held back: INT1 behind it must not
+ * find another one at its handler's first instruction, on the same IST stack. */
 static void commit_payload(struct vcpu *v, const struct event *ev)
 {
     if (exc_is_soft(ev)) return;
     if (ev->vector == EXC_PF && ev->kind == EV_FAULT) v->cr2 = ev->payload;
     if (ev->vector == EXC_DB && (ev->kind == EV_FAULT || ev->kind == EV_TRAP)) {
-        v->dr6 = (v->dr6 & ~0xFull) | ev->payload;
+        v->dr6 = (v->dr6 & ~0xFull) | ev->payload | v->pending_dbg;
+        v->pending_dbg = 0;
         v->dr7 &= ~DR7_GD;
     }
 }

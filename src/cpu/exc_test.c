@@ -57,9 +57,13 @@ static void long_from_user(void **state)
     assert_int_equal(flat_get(f, v->gpr[RSP], 8), 0x4002);
     assert_int_equal(flat_get(f, v->gpr[RSP] + 8, 8), S_UCODE64);
     assert_int_equal(flat_get(f, v->gpr[RSP] + 32, 8), S_UDATA);
+    v->seg[DS] = (struct seg){.sel = 3, .attr = SEG_NULL};
+    v->seg[GS] = (struct seg){.sel = 2, .attr = SEG_NULL, .base = 0x123456};
     assert_int_equal(RUN(f, "\x48\xCF"), X_JUMP);
     assert_int_equal(v->cpl, 3);
     assert_int_equal(v->rip, 0x4002);
+    assert_int_equal(v->seg[DS].sel | v->seg[GS].sel, 0); /* null selectors lose their RPL */
+    assert_int_equal(v->seg[GS].base, 0x123456);
     assert_int_equal(v->gpr[RSP], 0x8000);
     assert_int_equal(v->seg[SS].sel, S_UDATA);
     /* a gate of DPL 0 is out of reach: #GP(vector * 8 + IDT), EXT clear */
@@ -85,6 +89,22 @@ static void long_ist(void **state)
     assert_int_equal(RUN(f, "\x48\xCF"), X_JUMP);
     assert_false(f->v.nmi_masked);
     assert_int_equal(f->v.gpr[RSP], 0x8000);
+    free(f);
+}
+
+/* A data breakpoint that MOV SS held back is reported by the debug exception of INT1. */
+static void debug_is_reported_once(void **state)
+{
+    (void)state;
+    struct flat *f = flat_long(0);
+    flat_gate(f, EXC_DB, S_CODE64, 0x5000, 0xE | 1 << 8);
+    f->v.pending_dbg = BIT(2);
+    f->v.shadow = SHADOW_MOVSS;
+    assert_int_equal(RUN(f, "\xF1"), X_JUMP);
+    assert_int_equal(f->v.rip, 0x5000);
+    assert_int_equal(f->v.dr6 & 0xF, BIT(2));
+    assert_false(exc_poll(&f->v));
+    assert_int_equal(f->v.gpr[RSP], 0xA000 - 40);
     free(f);
 }
 
@@ -391,6 +411,7 @@ int main(void)
         cmocka_unit_test(long_same_privilege),
         cmocka_unit_test(long_from_user),
         cmocka_unit_test(long_ist),
+        cmocka_unit_test(debug_is_reported_once),
         cmocka_unit_test(long_checks),
         cmocka_unit_test(double_and_triple),
         cmocka_unit_test(page_fault_and_debug_payload),

@@ -149,8 +149,8 @@ void far_drop_segments(struct vcpu *v)
 {
     static const enum seg_id data_segs[] = {ES, DS, FS, GS};
     for (u32 k = 0; k < ARRAY_LEN(data_segs); k++) {
-        const struct seg *s = &v->seg[data_segs[k]];
-        if (s->attr & SEG_NULL || seg_is_conforming(s)) continue;
-        if (seg_dpl(s) < v->cpl) seg_set_null(v, data_segs[k], 0);
+        struct seg *s = &v->seg[data_segs[k]];
+        if (s->attr & SEG_NULL) s->sel = 0; /* 1 to 3 become 0; the bases of FS and GS stay */
+        else if (!seg_is_conforming(s) && seg_dpl(s) < v->cpl) seg_set_null(v, data_segs[k], 0);
     }
 }

@@ -100,6 +100,7 @@ void far_stack_current(const struct vcpu *v, struct far_stack *st);
 int far_stack_tss(struct vcpu *v, u8 cpl, struct far_stack *st);
 /* RSP0-2 (@slot 0..2) or IST1-7 (@slot 3 + ist, 4..10) from the 64-bit TSS. */
 int far_stack_tss64(struct vcpu *v, u32 slot, u64 *rsp);
-/* After moving to a less privileged level: null DS, ES, FS, GS that it may not see. */
+/* After moving to a less privileged level: null DS, ES, FS, GS that it may not see; null selectors
+ * become 0. */
 void far_drop_segments(struct vcpu *v);
 #endif
