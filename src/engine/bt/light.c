@@ -232,8 +232,8 @@ static bool would_drop_segments(const struct vcpu *v)
 {
     static const u8 data_segs[] = {ES, DS, FS, GS};
     for (u32 k = 0; k < ARRAY_LEN(data_segs); k++) {
-        const u32 attr = v->seg[data_segs[k]].attr;
-        if (!(attr & SEG_NULL) && (attr >> SEG_DPL_SHIFT & 3) != 3) return true;
+        const struct seg *g = &v->seg[data_segs[k]];
+        if (g->attr & SEG_NULL ? g->sel : (g->attr >> SEG_DPL_SHIFT & 3) != 3) return true;
     }
     return false;
 }
