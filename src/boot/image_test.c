@@ -609,12 +609,19 @@ static void test_hostile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bzimage64), cmocka_unit_test(test_vga_text),     cmocka_unit_test(test_bzimage32_and_old),
-        cmocka_unit_test(test_pvh),           cmocka_unit_test(test_multiboot),
-        cmocka_unit_test(test_multiboot2),    cmocka_unit_test(test_files),
-        cmocka_unit_test(test_initrd_limits), cmocka_unit_test(test_partial_unit),
-        cmocka_unit_test(test_faults),        cmocka_unit_test(test_loads_again),
-        cmocka_unit_test(test_config),        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_bzimage64),
+        cmocka_unit_test(test_vga_text),
+        cmocka_unit_test(test_bzimage32_and_old),
+        cmocka_unit_test(test_pvh),
+        cmocka_unit_test(test_multiboot),
+        cmocka_unit_test(test_multiboot2),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_initrd_limits),
+        cmocka_unit_test(test_partial_unit),
+        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_loads_again),
+        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include "boot/e820.h"
 #include "fuzz.h"
 #include "machine/machine.h"
+#include "machine/pc_firmware.h"
 
 static inline void machine_try(int rc, const struct err *e)
 {
@@ -15,32 +16,39 @@ static inline void machine_try(int rc, const struct err *e)
     _exit(2);
 }
 
-static inline struct machine *machine_make(u32 cpus, u64 memory_bytes)
+/* The configuration of a machine whose kernel nobody reads. */
+static inline struct ring3_config machine_config(u32 cpus, u64 memory_bytes)
 {
-    struct err e = {0};
     struct ring3_config cfg;
-    struct machine *m = calloc(1, sizeof *m);
-    struct cpu_model_cfg model = {.vcpus = cpus, .tsc_khz = 2000000};
-    FUZZ_CHECK(m != NULL);
     ring3_config_init(&cfg);
     cfg.kernel = "none";
     cfg.display = "png:none"; /* so that there is a VGA; nobody opens the display */
     cfg.cpus = cpus;
     cfg.memory_bytes = memory_bytes;
     cfg.debug_exit = true;
+    return cfg;
+}
+
+static inline struct machine *machine_make_of(const struct ring3_config *cfg)
+{
+    struct err e = {0};
+    struct machine *m = calloc(1, sizeof *m);
+    struct cpu_model_cfg model = {.vcpus = cfg->cpus, .tsc_khz = 2000000};
+    FUZZ_CHECK(m != NULL);
     clk_init(&m->clk, true);
     clk_start(&m->clk);
     pthread_mutex_init(&m->run_lock, NULL);
     pthread_mutex_init(&m->deadline_lock, NULL);
     pthread_cond_init(&m->parked_cond, NULL);
     log_init(&m->log, -1, LOG_ERROR, "fuzz");
-    machine_try(config_copy(&m->cfg, &cfg, &e), &e);
+    machine_try(config_copy(&m->cfg, cfg, &e), &e);
     machine_try(
         engine_choose(&m->engine, getenv("FUZZ_ENGINE") ? getenv("FUZZ_ENGINE") : "interp", &e),
         &e);
     machine_try(cpu_model_init(&m->model, "max", &model, &e), &e);
     machine_try(mem_init(&m->mem, &e), &e);
-    machine_try(e820_add_ram(&m->mem, memory_bytes, &e), &e);
+    machine_try(e820_add_ram(&m->mem, cfg->memory_bytes, &e), &e);
+    machine_try(firmware_open(m, &e), &e);
     machine_try(mmu_domain_create(&m->domain, &m->mem, &e), &e);
     machine_try(machine_loop_setup(m, &e), &e);
     env_init(m);
@@ -48,6 +56,12 @@ static inline struct machine *machine_make(u32 cpus, u64 memory_bytes)
     machine_try(pc_create(m, &e), &e);
     machine_try(serial_open(&m->serial, m, "none", &e), &e);
     return m;
+}
+
+static inline struct machine *machine_make(u32 cpus, u64 memory_bytes)
+{
+    const struct ring3_config cfg = machine_config(cpus, memory_bytes);
+    return machine_make_of(&cfg);
 }
 
 /* Run @v for about @budget instructions. A guest that only ever faults retires none; such a run is
@@ -119,7 +133,7 @@ static inline void storm_port(struct machine *m, struct vcpu *v)
     u32 bytes = 1u << fuzz_below(3);
     u64 val = fuzz_value();
     if (port == 0xCF8 && fuzz_one_in(2))
-        val = 0x80000000u | (fuzz_below(4) << 11) | fuzz_below(256);
+        val = 0x80000000u | (fuzz_below(fuzz_one_in(4) ? 32 : 4) << 11) | fuzz_below(256);
     if (fuzz_one_in(2)) m->env.port_out(m, v, port, (u32)val, bytes);
     else FUZZ_CHECK((u64)m->env.port_in(m, v, port, bytes) >> (8 * bytes) == 0);
 }
