@@ -1034,8 +1034,9 @@ static void bt_diff_start(void)
 {
     struct err e = {0};
     struct cpu_model_cfg cfg = {.vcpus = 1, .tsc_khz = 1000000};
+    const char *model = getenv("BT_MODEL");
     pthread_t thread;
-    must(cpu_model_init(&T.model, "max", &cfg, &e), &e);
+    must(cpu_model_init(&T.model, model ? model : "max", &cfg, &e), &e);
     D.mode = ISA_64;
     D.v = aligned_alloc(64, align_up(sizeof *D.v, 64)); /* the generators look at it */
     T.before = malloc(RAM_BYTES);

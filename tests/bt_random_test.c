@@ -1,5 +1,5 @@
 /* tests/bt_random_test.c - random programs under the interpreter and under the translator; see
- * bt_diff.h. BT_SEED and BT_ROUNDS choose other ones; a mismatch prints both states, the program
+ * bt_diff.h. BT_SEED and BT_ROUNDS choose other ones, BT_MODEL a CPU model; a mismatch prints both states, the program
  * reduced to what it takes, and the seed. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +11,7 @@
 
 #include "bt_diff.h"
 
-enum { ROUNDS = 150, SEED = 20000 };
+enum { ROUNDS = 150, ROUNDS_OTHER = 30, SEED = 20000 };
 
 static u64 env_u64(const char *name, u64 otherwise)
 {
@@ -20,9 +20,9 @@ static u64 env_u64(const char *name, u64 otherwise)
 }
 
 /* In a process of its own: cmocka has signal handlers around each test. */
-static int rounds(void)
+static int rounds(u64 count)
 {
-    u64 seed = env_u64("BT_SEED", SEED), end = seed + env_u64("BT_ROUNDS", ROUNDS);
+    u64 seed = env_u64("BT_SEED", SEED), end = seed + env_u64("BT_ROUNDS", count);
     bt_diff_start();
     while (seed < end && bt_diff_round(seed)) seed++;
     if (seed < end) return 1;
@@ -32,9 +32,8 @@ static int rounds(void)
     return T.skipped * 4 < T.programs && T.faults > T.programs ? 0 : 2;
 }
 
-static void test_programs_agree(void **state)
+static void agree(const char *name, const char *value, u64 count)
 {
-    (void)state;
     int status;
     struct err e = {0};
     if (engine_bt.probe(&e) < 0) {
@@ -44,7 +43,8 @@ static void test_programs_agree(void **state)
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {
-        int rc = rounds();
+        if (name) setenv(name, value, 1);
+        int rc = rounds(count);
         fflush(stdout);
         _exit(rc);
     }
@@ -54,8 +54,26 @@ static void test_programs_agree(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static void test_programs_agree(void **state)
+{
+    (void)state;
+    agree(NULL, NULL, ROUNDS);
+}
+static void test_programs_agree_without_bmi2(void **state)
+{
+    (void)state;
+    agree("RING3_BT_WITHOUT", "bmi2", ROUNDS_OTHER);
+}
+static void test_programs_agree_without_avx(void **state)
+{
+    (void)state;
+    agree("BT_MODEL", "x86-64-v2", ROUNDS_OTHER);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_programs_agree)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_programs_agree),
+                                       cmocka_unit_test(test_programs_agree_without_bmi2),
+                                       cmocka_unit_test(test_programs_agree_without_avx)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,7 @@
 #include "cpu/seg.h"
 #include "engine/bt/asm_offsets.h"
 #include "engine/bt/bt_state.h"
+#include "engine/bt/host.h"
 #include "engine/bt/light.h"
 #include "engine/bt/plan.h"
 #include "engine/common/block_run.h"
@@ -410,6 +411,7 @@ static enum x_result enter(struct bt_state *s, const u8 *code)
     v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
     v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
     const u32 why = bt_enter(v, code);
+    bt_mmx_done(&s->bt);
     if (unlikely(s->renew != NULL)) bt_renew(s);
     return serve(s, why);
 }
@@ -494,16 +496,18 @@ static void bt_kick(struct vcpu *v)
 
 static int bt_probe(struct err *e)
 {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("bmi2")) return 0;
-    return err_set(e, E_UNSUPPORTED, "this processor has no BMI2: use --engine interp");
+    if (bt_host_find().lahf) return 0;
+    return err_set(e, E_UNSUPPORTED,
+                   "this processor has no LAHF in 64-bit code: use --engine interp");
 }
 
-static void choose_vectors(struct bt_state *s, const struct cpu_model *model)
+/* Translated code uses what host and guest both have. */
+static void choose_features(struct bt_state *s, const struct cpu_model *model)
 {
-    s->bt.has_avx = __builtin_cpu_supports("avx2") && cpu_model_has(model, FEAT_AVX);
-    s->bt.has_avx512 =
-        s->bt.has_avx && __builtin_cpu_supports("avx512bw") && cpu_model_has(model, FEAT_AVX512F);
+    const struct bt_host host = bt_host_find();
+    s->bt.plain = !host.bmi2;
+    s->bt.has_avx = host.avx && cpu_model_has(model, FEAT_AVX);
+    s->bt.has_avx512 = s->bt.has_avx && host.avx512 && cpu_model_has(model, FEAT_AVX512F);
     s->vec_load = s->bt.has_avx512 ? (void *)bt_vec_load512
                   : s->bt.has_avx  ? (void *)bt_vec_load256
                                    : (void *)bt_vec_load128;
@@ -561,7 +565,7 @@ static int bt_init(struct vcpu *v, struct err *e)
     if (rc == 0) rc = jump_init(s, e);
     if (rc == 0) rc = fault_stack_init(&s->stack, e);
     if (rc == 0) {
-        choose_vectors(s, v->model);
+        choose_features(s, v->model);
         s->bt.write_bit = bt_views_divided(&s->views);
         s->region = (struct fault_region){(u64)(uintptr_t)s->code.rx, BT_CODE_BYTES, bt_on_fault};
         rc = fault_register(&s->region, e);

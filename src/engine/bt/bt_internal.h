@@ -94,6 +94,7 @@ struct bt_stubs {
     u32 poll;    /* offset of the 8-byte-aligned poll word, relative like code      */
     u32 fill[2]; /* T1 = linear address whose entry is missing (read, write), T2 = host address to
                     go on at; TB is loaded (fill.S)               */
+    u32 jump_plain; /* jump, for a host without BMI2 */
 };
 struct bt;
 /**
@@ -117,9 +118,15 @@ struct bt {
     struct plan_cache *plans;     /* NULL: none are kept */
     struct bt_stubs stubs;
     bool has_avx, has_avx512;
+    bool plain; /* code without BMI2: emit_bits.h */
     bool user, smap, fsgsbase; /* CPL 3; CR4 bits: blocks are dropped when those change */
     u64 table[2];              /* TB of the supervisor's tables: RFLAGS.AC clear, set */
     bool vec_loaded;           /* translate for: guest vector registers are in the host's */
     bool write_bit;            /* a test can tell that an entry is for reading only (view.h) */
 };
+/* After translated code: let C use x87 again. */
+static inline void bt_mmx_done(const struct bt *bt)
+{
+    if (unlikely(bt->plain)) __asm__ volatile("emms");
+}
 #endif

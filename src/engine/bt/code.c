@@ -13,6 +13,7 @@ void bt_exit_link(void);
 void bt_exit_lookup(void);
 void bt_exit_light(void);
 void bt_jump(void);
+void bt_jump_plain(void);
 void bt_exit_fill_read(void);
 void bt_exit_fill_write(void);
 
@@ -58,6 +59,7 @@ int code_init(struct bt_code *c, struct err *e)
     c->stubs.light = put_stub(c, bt_exit_light);
     c->stubs.fill[0] = put_stub(c, bt_exit_fill_read);
     c->stubs.fill[1] = put_stub(c, bt_exit_fill_write);
+    c->stubs.jump_plain = put_stub(c, bt_jump_plain);
     c->stubs.poll = BT_POLL_OFF;
     ASSERT(c->used <= BT_STUB_BYTES, "%u bytes of stubs", c->used);
     c->used = BT_CODE_START;

@@ -11,6 +11,7 @@
 struct emit {
     u8 *at;
     u32 n, room; /* bytes written, bytes there are */
+    bool plain;  /* for a host without BMI2: emit_bits.h */
 };
 /* [base + index << scale + disp]; REG_NONE for none; the index is never RSP */
 struct em_mem {
@@ -18,7 +19,13 @@ struct em_mem {
     s32 disp;
 };
 enum { EM_32 = 0, EM_64 = 8 }; /* REX.W */
-enum { EM_MOV_LOAD = 0x8B, EM_MOV_STORE = 0x89, EM_LEA = 0x8D, EM_MOV_STORE8 = 0x88 };
+enum {
+    EM_MOV_LOAD = 0x8B,
+    EM_MOV_STORE = 0x89,
+    EM_LEA = 0x8D,
+    EM_MOV_STORE8 = 0x88,
+    EM_MOV_LOAD8 = 0x8A
+};
 enum { EM_MOVZX8 = 0x0FB6, EM_MOVZX16 = 0x0FB7 };
 
 static inline void em_byte(struct emit *e, u32 byte)

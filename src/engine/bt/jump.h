@@ -7,7 +7,8 @@
 #include "engine/bt/bt_internal.h"
 
 enum {
-    JUMP_ENTRIES = 1 << 15,
+    JUMP_BITS = 15,
+    JUMP_ENTRIES = 1 << JUMP_BITS,
     JUMP_SHIFT = 2,                        /* few jumps go to addresses closer than 4 bytes */
     JUMP_GROUP = PAGE_BYTES >> JUMP_SHIFT, /* entries of pages with the same low five bits */
 };

@@ -7,6 +7,7 @@
 #ifndef ENGINE_BT_TRANS_H
 #define ENGINE_BT_TRANS_H
 #include "engine/bt/bt_internal.h"
+#include "engine/bt/emit_bits.h"
 #include "engine/bt/emit_ext.h"
 
 enum { HOMED = 1 << R10 | 1 << R11 | 1 << R15 };
@@ -115,6 +116,9 @@ static inline struct em_mem tr_at(u8 base) { return (struct em_mem){base, T2, 0,
  * is borrowed. Up to 16 bytes that includes everything in the last 16 bytes of a page, unless
  * @exact. */
 void tr_window(struct trans *t, u32 bytes, bool exact);
+/** tr_canonical - exit to step unless the address in T1 is canonical. T1 stays; TB is borrowed and
+ * given back. */
+void tr_canonical(struct trans *t);
 /** tr_load_any - T1 = the @bytes (2, 4, 8) at [T1 + T2], not crossing a page, however aligned; bits
  * above are anything. TB is borrowed. */
 void tr_load_any(struct trans *t, u32 bytes);

@@ -153,13 +153,12 @@ static enum tr move_high_byte(struct trans *t)
     if (store) tr_lookup_write(t, base);
     else tr_lookup_read(t, base);
     if (store) {
-        em_rorx(&t->e, EM_64, TB, reg, 8);
+        em_shift_down(&t->e, TB, reg, 8);
         em_mem_op(&t->e, EM_MOV_STORE8, EM_32, TB, tr_at(base));
     } else {
         em_mem_op(&t->e, EM_MOVZX8, EM_32, TB, tr_at(base));
-        em_rorx(&t->e, EM_64, reg, reg, 8);
-        em_reg_op(&t->e, EM_MOV_STORE8, EM_32, TB, reg);
-        em_rorx(&t->e, EM_64, reg, reg, 56);
+        em_gs_op(&t->e, EM_MOV_STORE8, EM_32, TB, SAVE_VALUE);
+        em_gs_op(&t->e, EM_MOV_LOAD8, EM_32, reg | 4, SAVE_VALUE); /* without REX: AH to BH */
     }
     tr_table_reload(t);
     return TR_NEXT;

@@ -98,8 +98,7 @@ void tr_address_t1(struct trans *t) { em_mov(&t->e, T1, tr_address(t, 0)); }
 
 void tr_lookup(struct trans *t, u8 base)
 {
-    em_rorx(&t->e, EM_64, T2, base, 48);
-    em_shift(&t->e, EM_SHRX, T2, T2, TB);
+    em_page_number(&t->e, T2, base, TB);
     em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T2, (struct em_mem){TB, T2, 3, -TABLE_SHIFT});
 }
 
@@ -110,7 +109,7 @@ static void test_entry(struct trans *t, u8 base, bool write)
     struct emit *e = &t->e;
     em_mov(e, TB, RCX);
     em_lea_sum(e, RCX, base, T2);
-    em_rorx(e, EM_64, RCX, RCX, write && t->bt->write_bit ? 46 : 47);
+    em_shift_down(e, RCX, RCX, write && t->bt->write_bit ? 46 : 47);
     em_reg_op(e, EM_MOVZX8, EM_32, RCX, RCX);
     u32 good = em_jump8(e, EM_JRCXZ);
     tr_cold(t, COLD_FILL, em_jump32(e, EM_JMP), write ? FILL_WRITE | base : base);
@@ -144,14 +143,14 @@ void tr_lookup_write(struct trans *t, u8 base)
 static void in_last_bytes(struct trans *t, u32 bytes)
 {
     if (bytes <= 16) { /* bits 11:4 all set */
-        em_rorx(&t->e, EM_32, RCX, T1, 4);
+        em_shift_down(&t->e, RCX, T1, 4);
         em_not(&t->e, EM_32, RCX);
         em_reg_op(&t->e, EM_MOVZX8, EM_32, RCX, RCX);
         return;
     }
-    u32 ones = PAGE_BYTES / bytes - 1;
-    em_mov_imm(&t->e, RCX, PAGE_BYTES - bytes);
-    em_pext32(&t->e, RCX, T1, RCX);
+    const u8 low = (u8)__builtin_ctz(bytes);
+    const u32 ones = PAGE_BYTES / bytes - 1;
+    em_field(&t->e, RCX, T1, low, (u8)(PAGE_SHIFT - low));
     em_mem_op(&t->e, EM_LEA, EM_32, RCX, (struct em_mem){RCX, REG_NONE, 0, -(s32)ones});
 }
 
@@ -180,6 +179,21 @@ void tr_window(struct trans *t, u32 bytes, bool exact)
     window_test(t, bytes, exact);
 }
 
+void tr_canonical(struct trans *t)
+{
+    enum { LOW_BITS = 47, HIGH_BITS = 64 - LOW_BITS };
+    em_mov(&t->e, TB, RCX);
+    em_field(&t->e, RCX, T1, LOW_BITS, HIGH_BITS); /* all clear, or all set */
+    u32 low = em_jump8(&t->e, EM_JRCXZ);
+    em_lea_disp(&t->e, RCX, RCX, -((1 << HIGH_BITS) - 1));
+    u32 high = em_jump8(&t->e, EM_JRCXZ);
+    tr_cold(t, COLD_STEP, em_jump32(&t->e, EM_JMP), 0);
+    em_fix8(&t->e, low);
+    em_fix8(&t->e, high);
+    em_mov(&t->e, RCX, TB);
+    tr_table_reload(t);
+}
+
 /* ---- misaligned scalars ------------------------------------------------------------------------
  */
 
@@ -190,12 +204,12 @@ void tr_window(struct trans *t, u32 bytes, bool exact)
 void tr_load_any(struct trans *t, u32 bytes)
 {
     struct emit *e = &t->e;
-    em_rorx(e, EM_64, TB, T1, 3);
+    em_shift_down(e, TB, T1, 3);
     em_lea(e, TB, (struct em_mem){REG_NONE, TB, 3, 0});
     em_mem_op(e, EM_MOV_LOAD, EM_64, TB, tr_at(TB));
     em_store_gs(e, SAVE_ADDRESS, T1);
     em_lea_disp(e, T1, T1, (s32)bytes - 1);
-    em_rorx(e, EM_64, T1, T1, 3);
+    em_shift_down(e, T1, T1, 3);
     em_lea(e, T1, (struct em_mem){REG_NONE, T1, 3, 0});
     em_mem_op(e, EM_MOV_LOAD, EM_64, T1, tr_at(T1));
     em_load_gs(e, T2, SAVE_ADDRESS);
@@ -215,7 +229,7 @@ static void store_once(struct trans *t, u32 bytes)
 static void store_bytewise(struct trans *t, u32 bytes)
 {
     for (u32 k = 0; k < bytes; k++) {
-        if (k) em_rorx(&t->e, EM_64, TB, TB, 8);
+        if (k) em_shift_down(&t->e, TB, TB, 8);
         em_mem_op(&t->e, EM_MOV_STORE8, EM_32, TB, (struct em_mem){T1, T2, 0, (s32)k});
     }
 }
@@ -225,8 +239,7 @@ void tr_store_any(struct trans *t, u32 bytes, void (*value)(struct trans *t))
     struct emit *e = &t->e;
     u8 low_bits = bytes == 8 ? 3 : bytes == 4 ? 2 : 1;
     em_mov(e, TB, RCX);
-    em_mov_imm(e, RCX, 64u - low_bits);
-    em_shift(e, EM_SHLX, RCX, T1, RCX);
+    em_shift_up(e, RCX, T1, (u8)(64 - low_bits));
     u32 aligned = em_jump8(e, EM_JRCXZ), misaligned = em_jump8(e, EM_JMP8);
     em_fix8(e, aligned);
     em_mov(e, RCX, TB);

@@ -126,23 +126,6 @@ static void push_return_address(struct trans *t)
     push_reg(t, TB);
 }
 
-/* Step if the address in T1 is not canonical: nothing may be pushed then. T1 stays. */
-static void check_canonical(struct trans *t)
-{
-    if (t->is32) return; /* the limit is 4 GiB */
-    em_mov(&t->e, TB, RCX);
-    em_mov_imm(&t->e, RCX, 47);
-    em_sarx(&t->e, EM_64, RCX, T1, RCX); /* 0 or -1 */
-    u32 low = em_jump8(&t->e, EM_JRCXZ);
-    em_not(&t->e, EM_64, RCX);
-    u32 high = em_jump8(&t->e, EM_JRCXZ);
-    tr_cold(t, COLD_STEP, em_jump32(&t->e, EM_JMP), 0);
-    em_fix8(&t->e, low);
-    em_fix8(&t->e, high);
-    em_mov(&t->e, RCX, TB);
-    tr_table_reload(t);
-}
-
 /* T1 = word-sized register operand */
 static void register_operand(struct trans *t, u8 reg)
 {
@@ -157,7 +140,7 @@ static void call_indirect(struct trans *t)
     const struct insn_opnd *o = &t->i->op[0];
     if (o->kind == OPND_MEM) load_operand(t);
     else register_operand(t, o->reg);
-    check_canonical(t);
+    if (!t->is32) tr_canonical(t); /* nothing may be pushed if not; 32-bit code: limit 4 GiB */
     em_store_gs(&t->e, SAVE_VALUE, T1);
     push_return_address(t);
     em_load_gs(&t->e, T1, SAVE_VALUE);

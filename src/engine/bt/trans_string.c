@@ -31,8 +31,7 @@ static void test_direction(struct trans *t)
 {
     em_mov(&t->e, TB, RCX);
     em_gs_op(&t->e, EM_MOV_LOAD, EM_32, T1, offsetof(struct vcpu, rflags));
-    em_mov_imm(&t->e, RCX, RFLAGS_DF);
-    em_pext32(&t->e, RCX, T1, RCX);
+    em_field(&t->e, RCX, T1, (u8)__builtin_ctz(RFLAGS_DF), 1);
     u32 up = em_jump8(&t->e, EM_JRCXZ);
     tr_cold(t, COLD_STEP, em_jump32(&t->e, EM_JMP), 0);
     em_fix8(&t->e, up);

@@ -15,15 +15,9 @@
 enum { BIT_IF = 9, BIT_DF = 10, BIT_AC = 18, BIT_CTX_AC = 1 };
 static_assert(PRIV_SUPERVISOR == 0 && PRIV_SUPERVISOR_AC == 1 << BIT_CTX_AC, "tlb.ctx privilege");
 
-/* Bit @n of the 64-bit word at @off of the vCPU = @value, flags untouched: rotate the bit to the
- * top, shift it out and the new one in, rotate back. */
-static void put_bit(struct trans *t, size_t off, u32 n, bool value)
+static void put_bit(struct trans *t, size_t off, u8 n, bool value)
 {
-    em_load_gs(&t->e, T1, off);
-    em_rorx(&t->e, EM_64, T1, T1, (u8)(n + 1));
-    em_lea(&t->e, T1, (struct em_mem){T1, T1, 0, value});
-    em_rorx(&t->e, EM_64, T1, T1, (u8)(64 - n));
-    em_store_gs(&t->e, off, T1);
+    em_put_bit_gs(&t->e, T1, off, n, value);
 }
 
 enum tr tr_cli(struct trans *t)
@@ -78,17 +72,18 @@ enum tr tr_stac(struct trans *t) { return set_ac(t, true); }
 enum tr tr_pushf(struct trans *t)
 {
     static const u8 fetch[] = {
-        0x9F,                                  /* lahf                    */
-        0x0F, 0x90, 0xC0,                      /* seto al                 */
-        0x41, 0x81, 0xE3, 0,    0,    0,    0, /* and r11d, imm32 (below) */
-        0x44, 0x0F, 0xB6, 0xD0,                /* movzx r10d, al          */
-        0x41, 0xC1, 0xE2, 0x0B,                /* shl r10d, 11            */
-        0x45, 0x09, 0xD3,                      /* or r11d, r10d           */
-        0xC4, 0x63, 0x7B, 0xF0, 0xD0, 0x08,    /* rorx r10d, eax, 8 */
-        0x41, 0x81, 0xE2, 0xD5, 0,    0,    0, /* and r10d, 0xD5       */
-        0x45, 0x09, 0xD3,                      /* or r11d, r10d           */
-        0x04, 0x7F,                            /* add al, 0x7F            */
-        0x9E,                                  /* sahf                    */
+        0x9F,                            /* lahf                    */
+        0x0F, 0x90, 0xC0,                /* seto al                 */
+        0x41, 0x81, 0xE3, 0,    0, 0, 0, /* and r11d, imm32 (below) */
+        0x44, 0x0F, 0xB6, 0xD0,          /* movzx r10d, al          */
+        0x41, 0xC1, 0xE2, 0x0B,          /* shl r10d, 11            */
+        0x45, 0x09, 0xD3,                /* or r11d, r10d           */
+        0x41, 0x89, 0xC2,                /* mov r10d, eax           */
+        0x41, 0xC1, 0xEA, 0x08,          /* shr r10d, 8             */
+        0x41, 0x81, 0xE2, 0xD5, 0, 0, 0, /* and r10d, 0xD5       */
+        0x45, 0x09, 0xD3,                /* or r11d, r10d           */
+        0x04, 0x7F,                      /* add al, 0x7F            */
+        0x9E,                            /* sahf                    */
     };
     enum { AND_IMM = 7 };
     const u32 keep = ~(u32)(RFLAGS_ARITH | RFLAGS_RF | RFLAGS_VM);
@@ -174,29 +169,13 @@ enum tr tr_bit_string(struct trans *t)
     int n = respell(out, i->bytes, i->len, (enum isa_mode)i->mode, &map);
     if (n <= 0) return TR_NONE;
     tr_address_t1(t);
-    em_mov_imm(&t->e, T2, i->opsize == 8 ? 6 : 5);
-    em_sarx(&t->e, i->opsize == 8 ? EM_64 : EM_32, T2, o->reg, T2);
-    if (i->opsize == 4) em_reg_op(&t->e, 0x63, EM_64, T2, T2); /* movsxd */
+    /* the uppermost bits of the sum do not matter to the look-up */
+    if (i->opsize == 4) em_reg_op(&t->e, 0x63, EM_64, T2, o->reg); /* movsxd */
+    em_shift_down(&t->e, T2, i->opsize == 8 ? o->reg : T2, i->opsize == 8 ? 6 : 5);
     em_lea(&t->e, T2, (struct em_mem){T1, T2, i->opsize == 8 ? 3 : 2, 0});
     tr_lookup(t, T2);
     em_bytes(&t->e, out, (u32)n);
     return TR_NEXT;
-}
-
-/* Exit to step unless the address in T1 is canonical; T1 stays, TB is borrowed. */
-static void step_unless_canonical(struct trans *t)
-{
-    em_mov(&t->e, TB, RCX);
-    em_mov_imm(&t->e, RCX, 47);
-    em_sarx(&t->e, EM_64, RCX, T1, RCX); /* 0 or -1 */
-    u32 low = em_jump8(&t->e, EM_JRCXZ);
-    em_not(&t->e, EM_64, RCX);
-    u32 high = em_jump8(&t->e, EM_JRCXZ);
-    tr_cold(t, COLD_STEP, em_jump32(&t->e, EM_JMP), 0);
-    em_fix8(&t->e, low);
-    em_fix8(&t->e, high);
-    em_mov(&t->e, RCX, TB);
-    tr_table_reload(t);
 }
 
 static enum tr write_base(struct trans *t, u32 seg)
@@ -208,7 +187,7 @@ static enum tr write_base(struct trans *t, u32 seg)
         em_mov32(&t->e, T1, src);
     } else {
         em_mov(&t->e, T1, src);
-        step_unless_canonical(t);
+        tr_canonical(t);
     }
     em_store_gs(&t->e, GS_SEG(seg, base), T1);
     return TR_NEXT;

@@ -7,8 +7,7 @@
  *   exits taken rarely ("cold")
  *
  * Assumed of the world and checked by nobody here, so whoever changes it drops all blocks:
- * v->fpu_fault[], the CPU model, the hints of the page. The host has BMI2 (RORX, SHRX, PEXT); there
- * is no form without. */
+ * v->fpu_fault[], the CPU model, the hints of the page. */
 #include <Zydis/Mnemonic.h>
 
 #include "cpu/insn_exec.h"
@@ -48,7 +47,7 @@ static bool in_page(s64 off) { return off >= 0 && off < (s64)PAGE_BYTES; }
 void tr_jump_table(struct trans *t)
 {
     struct emit *e = &t->e;
-    em_pext_gs(e, T2, T1, offsetof(struct vcpu, eng.jump_mask));
+    em_field(e, T2, T1, JUMP_SHIFT, JUMP_BITS);
     em_mov(e, TB, RCX);
     em_load_gs(e, RCX, offsetof(struct vcpu, eng.jump_cache));
     em_lea(e, T2, (struct em_mem){RCX, T2, 3, 0});
@@ -87,8 +86,7 @@ static void put_step(struct trans *t, u16 off)
 
 static void put_window(struct trans *t, const struct cold *c)
 {
-    em_mov_imm(&t->e, RCX, 64u - (u32)__builtin_ctzll((u64)c->arg));
-    em_shift(&t->e, EM_SHLX, RCX, T1, RCX);
+    em_shift_up(&t->e, RCX, T1, (u8)(64 - __builtin_ctzll((u64)c->arg)));
     u32 aligned = em_jump8(&t->e, EM_JRCXZ);
     em_mov(&t->e, RCX, TB);
     put_step(t, c->off);
@@ -299,7 +297,7 @@ static enum tr put_insn(struct trans *t)
  * ----------------------------------------------------------------------------------- */
 
 enum {
-    INSN_CODE_MAX = 384, /* hot and cold code of one instruction */
+    INSN_CODE_MAX = 512, /* hot and cold code of one instruction */
     COLD_CODE_MAX = 160, /* of one exit */
     COPY_BYTES_MAX = BT_BLOCK_INSNS * INSN_BYTES_MAX,
 };
@@ -373,7 +371,8 @@ u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, stru
     struct trans t = {.bt = bt, .code_off = out->off, .block_off = guest_off, .off = guest_off};
     t.is32 = b->mode == ISA_32;
     t.word = t.is32 ? 4 : 8;
-    t.e = (struct emit){.at = out->rw, .room = (u32)min_u64(out->room, BT_BLOCK_CODE_BYTES)};
+    t.e = (struct emit){
+        .at = out->rw, .room = (u32)min_u64(out->room, BT_BLOCK_CODE_BYTES), .plain = bt->plain};
     *block = (struct bt_block){
         .code_off = out->off, .guest_off = guest_off, .guest_end = guest_off, .mark = out->mark};
     put_entries(&t);
@@ -389,8 +388,8 @@ u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, stru
 u32 bt_translate_jump(const struct bt *bt, u16 off, struct bt_out *out)
 {
     struct trans t = {.bt = bt, .code_off = out->off, .is32 = bt->v->mode == ISA_32};
-    t.e = (struct emit){.at = out->rw, .room = out->room};
+    t.e = (struct emit){.at = out->rw, .room = out->room, .plain = bt->plain};
     tr_code_address(&t, T1, off);
-    tr_jump_stub(&t, bt->stubs.jump);
+    tr_jump_stub(&t, bt->plain ? bt->stubs.jump_plain : bt->stubs.jump);
     return t.e.n;
 }

@@ -19,6 +19,7 @@
 #include "cpu/insn_exec.h"
 #include "cpu/seg.h"
 #include "engine/bt/bt_state.h"
+#include "engine/bt/host.h"
 #include "engine/bt/plan.h"
 #include "engine/common/native.h"
 
@@ -253,13 +254,15 @@ static void set_up(void)
     T.region = (struct fault_region){(u64)(uintptr_t)T.code, CODE_BYTES, on_fault};
     assert_int_equal(fault_register(&T.region, &e), 0);
     static struct plan_cache plans;
-    T.bt = (struct bt){.v = T.v, .hints = &T.hints, .plans = &plans};
+    const struct bt_host host = bt_host_find();
+    T.bt = (struct bt){
+        .v = T.v, .hints = &T.hints, .plans = &plans, .plain = T.bt.plain || !host.bmi2};
     T.code[STUB_FILL] = 0x0F; /* ud2 */
     T.code[STUB_FILL + 1] = 0x0B;
     T.bt.stubs = (struct bt_stubs){STUB_STEP, STUB_LINK, STUB_LOOKUP,           STUB_LOOKUP,
-                                   STUB_STEP, POLL,      {STUB_FILL, STUB_FILL}};
-    T.bt.has_avx = __builtin_cpu_supports("avx2");
-    T.bt.has_avx512 = __builtin_cpu_supports("avx512bw");
+                                   STUB_STEP, POLL,      {STUB_FILL, STUB_FILL}, STUB_LOOKUP};
+    T.bt.has_avx = host.avx2;
+    T.bt.has_avx512 = host.avx512;
     set_vectors(true);
     struct engine_words *g = &T.v->eng;
     g->table = (u64)(uintptr_t)T.table + TABLE_SHIFT;
@@ -621,6 +624,7 @@ static u32 run_translated(void)
     bt_translate(&T.bt, &T.b, T.guest_off, &T.out, &T.block);
     T.trap = -1;
     u32 why = bt_enter(T.v, T.code + CODE_START);
+    bt_mmx_done(&T.bt);
     assert_int_equal(T.v->eng.code_base, CODE_GVA);
     T.v->rip = why == BT_EXIT_LOOKUP ? T.v->eng.exit_arg : CODE_GVA + (u32)T.v->eng.exit_arg;
     return why;
@@ -1013,5 +1017,8 @@ int main(void)
                                        cmocka_unit_test(test_what_is_left_to_the_interpreter),
                                        cmocka_unit_test(test_single_instructions),
                                        cmocka_unit_test(test_blocks)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests_name("translate", tests, NULL, NULL);
+    if (failed) return failed;
+    T.bt.plain = true; /* and as for a host without BMI2 */
+    return cmocka_run_group_tests_name("translate, without BMI2", tests, NULL, NULL);
 }

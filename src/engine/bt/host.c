@@ -1,0 +1,27 @@
+/* host.c - see host.h. */
+#include "engine/bt/host.h"
+
+#include <cpuid.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CPUID_EXT_1 = 0x80000001, ECX_LAHF = 1 << 0 };
+
+static bool has_lahf(void)
+{
+    u32 a, b, c, d;
+    return __get_cpuid(CPUID_EXT_1, &a, &b, &c, &d) && c & ECX_LAHF;
+}
+
+struct bt_host bt_host_find(void)
+{
+    const char *without = getenv("RING3_BT_WITHOUT");
+    struct bt_host h = {.lahf = has_lahf()};
+    if (!without) without = "";
+    __builtin_cpu_init();
+    h.bmi2 = __builtin_cpu_supports("bmi2") && !strstr(without, "bmi2");
+    h.avx = __builtin_cpu_supports("avx");
+    h.avx2 = __builtin_cpu_supports("avx2");
+    h.avx512 = h.avx2 && __builtin_cpu_supports("avx512bw");
+    return h;
+}
