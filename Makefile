@@ -81,7 +81,7 @@ $(B)/obj/%.c.o: %.c $(B)/flags
 	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Run with the guest's vector registers live, and with alignment checking on (clang merges no stores into misaligned ones).
-LIVE_SRC := src/engine/bt/quick.c src/engine/bt/light.c src/base/clk.c src/machine/env.c
+LIVE_SRC := src/engine/bt/quick.c src/engine/bt/light.c src/engine/bt/x87.c src/base/clk.c src/machine/env.c
 $(LIVE_SRC:%=$(B)/obj/%.o): ALL_CFLAGS += -mgeneral-regs-only -fno-sanitize=all $(if $(findstring \
 	clang,$(CC)),,-fno-store-merging)
 

@@ -85,6 +85,25 @@ PROGRAM(fault_address,
 PROGRAM(counted, "mov $1000, %ecx\n 1: add $3, %rax\n dec %ecx\n jnz 1b\n rdtsc\n hlt\n"
                  ".balign 256\n hlt");
 
+/* x87 and MMX: aligned, misaligned, and across pages; control words; then what unmasks errors */
+PROGRAM(floats, "fninit\n 1: fld1\n fldpi\n faddp\n fstl -8(%rsp)\n fstps -45(%rsp)\n"
+                "flds -45(%rsp)\n fldl -8(%rsp)\n fmulp\n fldt -0x20(%rsp)\n fstpt -0x3C(%rsp)\n"
+                "fldt -0x3C(%rsp)\n fstpt -0x33(%rsp)\n fldt -0x33(%rsp)\n fstpt -0x20(%rsp)\n"
+                "fistpll -8(%rsp)\n fnstcw -2(%rsp)\n xorw $0xC00, -2(%rsp)\n fldcw -2(%rsp)\n"
+                "fstpt 0x1FFFFA\n fldt 0x1FFFFA\n fnstsw %ax\n fucomi %st(1)\n fcmovu %st(1), %st\n"
+                "dec %ebx\n jnz 1b\n hlt\n .balign 256\n hlt");
+PROGRAM(integers, "fninit\n 1: movq -8(%rsp), %mm0\n paddb -45(%rsp), %mm0\n movd %ebx, %mm1\n"
+                  "psllq %mm1, %mm0\n movq %mm0, -53(%rsp)\n movd %mm0, -8(%rsp)\n"
+                  "pmovmskb %mm0, %eax\n emms\n fldpi\n fstp %st\n fwait\n"
+                  "dec %ebx\n jnz 1b\n hlt\n .balign 256\n hlt");
+#define UNMASKED(name, then)                                                                       \
+    PROGRAM(name, "fninit\n 1: fld1\n fldz\n cmp $100, %ebx\n jne 2f\n movw $0x37B, -8(%rsp)\n"    \
+                  "fldcw -8(%rsp)\n 2: fdivrp\n " then "\n fstp %st\n dec %ebx\n"                  \
+                  "jnz 1b\n hlt\n .balign 256\n hlt")
+UNMASKED(pending_wait, "fwait");
+UNMASKED(pending_next, "jmp 3f\n 3: nop");
+UNMASKED(pending_cleared, "fnclex\n jmp 3f\n 3: fld1\n faddp\n fninit\n fldz");
+
 /* ---- machines --------------------------------------------------------------------------------
  */
 
@@ -213,6 +232,8 @@ static void same(const struct rig *a, const struct rig *b)
         MUST(x->seg[s].base == y->seg[s].base && x->seg[s].limit == y->seg[s].limit);
     }
     MUST(!memcmp(x->vec, y->vec, sizeof x->vec));
+    MUST(!memcmp(&x->fx, &y->fx, offsetof(struct fxsave, mxcsr)));
+    MUST(!memcmp(x->fx.st, y->fx.st, sizeof x->fx.st));
     MUST(!memcmp(a->mem.slot[0].hva + STACK_K - 256, b->mem.slot[0].hva + STACK_K - 256, 256));
 }
 
@@ -270,6 +291,28 @@ static void clocks_and_bases(void)
     AGREE(fault_address, 0, 0);
 }
 
+/* They are loaded a few times, and few instructions are left to the interpreter. */
+static void few_steps(const u8 *code, const u8 *end)
+{
+    struct rig r;
+    rig_run(&r, &engine_bt, code, (size_t)(end - code), 0);
+    MUST(r.v->stats.bt_step_compute < 20);
+    MUST(r.v->stats.bt_x87_loads > 0 && r.v->stats.bt_x87_loads < 30);
+    rig_done(&r, &engine_bt);
+}
+
+static void x87_registers(void)
+{
+    AGREE(floats, 0, 0);
+    AGREE(floats, USER, 0);
+    AGREE(integers, 0, 0);
+    AGREE(pending_wait, 0, 0);
+    AGREE(pending_next, 0, 0);
+    AGREE(pending_cleared, USER, 0);
+    few_steps(integers_code, integers_end);
+    few_steps(pending_cleared_code, pending_cleared_end);
+}
+
 static void instructions_are_counted(void)
 {
     struct rig r;
@@ -306,6 +349,7 @@ static void apart(void (*fn)(void))
 APART(system_calls)
 APART(interrupt_returns)
 APART(clocks_and_bases)
+APART(x87_registers)
 APART(instructions_are_counted)
 
 int main(void)
@@ -314,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_system_calls),
         cmocka_unit_test(test_interrupt_returns),
         cmocka_unit_test(test_clocks_and_bases),
+        cmocka_unit_test(test_x87_registers),
         cmocka_unit_test(test_instructions_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

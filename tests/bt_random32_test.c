@@ -38,7 +38,9 @@ struct program {
     u8 bytes[PROGRAM_BYTES];
     u32 gpr[8], flags;
     u16 fs, gs;
-    u8 vec[8][16];
+    u8 vec[8][16], st[8][10];
+    u16 fcw;
+    u8 ftw;
 };
 static void put(struct program *p, const void *bytes, u32 n)
 {
@@ -76,7 +78,12 @@ static u32 random_bytes(u8 *b)
                                 0x67, 0x64, 0x65, 0x2E, 0x36, 0xF0};
     u32 n = 0;
     while (n < 2 && !below(4)) b[n++] = prefix[below(ARRAY_LEN(prefix))];
-    if (below(3)) {
+    if (!below(6)) {
+        b[n++] = (u8)(0xD8 | below(8)); /* x87 */
+    } else if (!below(8)) {
+        b[n++] = 0x0F; /* MMX, mostly */
+        b[n++] = (u8)(0x60 | rnd());
+    } else if (below(3)) {
         b[n++] = (u8)rnd();
     } else {
         b[n++] = 0x0F;
@@ -179,6 +186,9 @@ static void make_program(struct program *p)
         p->gpr[k] = below(2) ? random_address() : rnd() * 2;
         for (u32 n = 0; n < 16; n++) p->vec[k][n] = (u8)rnd();
     }
+    for (u32 k = 0; k < sizeof p->st; k++) p->st[k / 10][k % 10] = (u8)rnd();
+    p->fcw = below(8) ? 0x37F : (u16)((rnd() & 0xF3F) | 0x40);
+    p->ftw = below(2) ? 0 : (u8)rnd();
     p->gpr[RSP] = STACK + below(2) * (below(8) ? 0x20 : below(16));
     p->gpr[RBP] = below(2) ? STACK + 0x40 : p->gpr[RBP];
     p->flags = (rnd() & RFLAGS_ARITH) | RFLAGS_FIXED | (below(8) ? 0 : RFLAGS_DF);
@@ -247,6 +257,9 @@ static void start(struct rig *r, const struct program *p)
     v->rip = p->at;
     for (u32 k = 0; k < GPRS; k++) v->gpr[k] = k < 8 ? p->gpr[k] : 0;
     for (u32 k = 0; k < 8; k++) memcpy(v->vec[k], p->vec[k], 16);
+    for (u32 k = 0; k < 8; k++) memcpy(v->fx.st[k], p->st[k], 10);
+    v->fx.fcw = p->fcw;
+    v->fx.ftw = p->ftw;
     v->run_state = VCPU_RUNNING;
     v->shadow = 0;
     v->pending_dbg = 0;
@@ -262,6 +275,12 @@ static void start(struct rig *r, const struct program *p)
     r->ios = 0;
 }
 
+static bool same_x87(const struct fxsave *a, const struct fxsave *b)
+{
+    return a->fcw == b->fcw && a->fsw == b->fsw && a->ftw == b->ftw && a->fop == b->fop &&
+           a->fip == b->fip && a->fdp == b->fdp && !memcmp(a->st, b->st, sizeof a->st);
+}
+
 static const char *difference(const struct rig *a, const struct rig *b)
 {
     const struct vcpu *v = a->v, *w = b->v;
@@ -271,6 +290,7 @@ static const char *difference(const struct rig *a, const struct rig *b)
     }
     if (v->rip != w->rip || v->rflags != w->rflags) return "RIP or RFLAGS";
     if (v->cr2 != w->cr2 || v->run_state != w->run_state) return "CR2 or the end";
+    if (!same_x87(&v->fx, &w->fx)) return "x87 registers";
     if (v->fx.mxcsr != w->fx.mxcsr) return "MXCSR";
     if (v->seg[FS].sel != w->seg[FS].sel || v->seg[GS].sel != w->seg[GS].sel) return "FS or GS";
     if (a->ios != b->ios || memcmp(a->io, b->io, sizeof a->io[0] * min_u64(a->ios, RIG_LOG)))

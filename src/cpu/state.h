@@ -83,4 +83,10 @@ struct engine_words {
     void *vec_load, *vec_save; /* routines for the host's vector width */
     u64 seg_guard[2]; /* FS, GS in 32-bit code: added to addresses, so that bad ones fault */
 };
+/* The same for x87 and MMX instructions. */
+struct engine_x87 {
+    u64 absent;  /* 0: the guest's x87 registers are in the host's */
+    u64 base;    /* linear address of the page whose code executed the last instruction */
+    u64 copy[2]; /* of a memory operand */
+};
 #endif

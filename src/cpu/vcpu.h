@@ -68,6 +68,7 @@ struct vcpu {
     _Alignas(64) u8 vec[32][64]; /* XMM/YMM/ZMM, low bytes first */
     u64 k[8];
     u32 pkru;
+    struct engine_x87 eng_x87;
 
     struct event exc;      /* the fault an exec function reports with X_FAULT       */
     struct event injected; /* being delivered: for exceptions during delivery       */

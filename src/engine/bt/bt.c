@@ -21,6 +21,7 @@
 #include "engine/bt/host.h"
 #include "engine/bt/light.h"
 #include "engine/bt/plan.h"
+#include "engine/bt/x87.h"
 #include "engine/common/block_run.h"
 #include "engine/common/hostmem.h"
 #include "engine/common/native.h"
@@ -411,7 +412,7 @@ static enum x_result enter(struct bt_state *s, const u8 *code)
     v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
     v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
     const u32 why = bt_enter(v, code);
-    bt_mmx_done(&s->bt);
+    bt_x87_save(s);
     if (unlikely(s->renew != NULL)) bt_renew(s);
     return serve(s, why);
 }
@@ -539,6 +540,7 @@ static void bt_fini(struct vcpu *v)
     bt_views_fini(&s->views);
     for (u32 i = 0; i < JUMP_CACHES; i++) free(s->jump[i].table);
     code_fini(&s->code);
+    bt_x87_fini(s);
     hostmem_release(s->bt.plans, sizeof *s->bt.plans);
     cache_fini(&s->decoded);
     native_fini(v);
@@ -568,7 +570,8 @@ static int bt_init(struct vcpu *v, struct err *e)
         choose_features(s, v->model);
         s->bt.write_bit = bt_views_divided(&s->views);
         s->region = (struct fault_region){(u64)(uintptr_t)s->code.rx, BT_CODE_BYTES, bt_on_fault};
-        rc = fault_register(&s->region, e);
+        rc = bt_x87_init(s, e);
+        if (rc == 0) rc = fault_register(&s->region, e);
     }
     if (rc < 0) {
         bt_fini(v);

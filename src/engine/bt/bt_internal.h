@@ -8,10 +8,10 @@
  * value, never a stack) guest R10 R11 R15          in v->gpr[], reached through GS host R10 (T1),
  * R11 (T2)    temporaries, dead at instruction boundaries host R15 (TB)              base of the
  * current translation table + TABLE_SHIFT host RFLAGS                the guest's six arithmetic
- * flags, always exact; AC = 1 (see below); DF = 0 host vector registers, MXCSR   the guest's (x87
- * stays in v->fx: its instructions are stepped) host GS base               struct vcpu *v
- *   everything else            in struct vcpu (RFLAGS' other bits: v->rflags; RIP: code_base +
- * offset, below)
+ * flags, always exact; AC = 1 (see below); DF = 0 host vector registers, MXCSR   the guest's where
+ * the variant has them; x87 registers: the guest's when v->eng_x87.absent is 0 (x87.h) host GS base
+ * struct vcpu *v everything else            in struct vcpu (RFLAGS' other bits: v->rflags; RIP:
+ * code_base + offset, below)
  *
  * Memory. One linear table per address space and privilege (table.h) gives host-minus-guest of each
  * page: lea  T1, [guest address]              (plus FS/GS base where used) rorx T2, T1, 48 index =
@@ -118,7 +118,8 @@ struct bt {
     struct plan_cache *plans;     /* NULL: none are kept */
     struct bt_stubs stubs;
     bool has_avx, has_avx512;
-    bool plain; /* code without BMI2: emit_bits.h */
+    bool plain;                /* code without BMI2: emit_bits.h */
+    bool has_x87;              /* x87 and MMX instructions may be copied (x87.h) */
     bool user, smap, fsgsbase; /* CPL 3; CR4 bits: blocks are dropped when those change */
     u64 table[2];              /* TB of the supervisor's tables: RFLAGS.AC clear, set */
     bool vec_loaded;           /* translate for: guest vector registers are in the host's */

@@ -83,6 +83,7 @@ struct bt_state {
     const struct bt_slot *renew; /* to be translated again, soon: fill.c */
     u64 renew_rip, renew_ctx, renew_flushes;
     struct light_seg iret_seg[8]; /* by selector */
+    struct bt_x87_area *x87;      /* x87.c */
     struct lockstep *lockstep;    /* of the engine lockstep, else NULL */
 };
 static inline u64 exec_page_hash(u64 address) { return (address >> PAGE_SHIFT) % EXEC_PAGE_BITS; }

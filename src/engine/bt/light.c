@@ -7,6 +7,7 @@
 #include "cpu/seg.h"
 #include "cpu/tsc.h"
 #include "engine/bt/table_internal.h"
+#include "engine/bt/x87.h"
 
 const u8 *bt_quick(struct vcpu *v, u64 address); /* quick.c */
 
@@ -310,8 +311,11 @@ static const u8 *light_rdtscp(struct light *l)
     return light_rdtsc(l);
 }
 
-/* ---- vector registers ------------------------------------------------------------------------
+/* ---- x87 registers, vector registers
+ * ------------------------------------------------------------------------
  */
+
+static const u8 *light_x87(struct light *l) { return bt_x87_load(l->s) ? behind(l) : to_step(l); }
 
 static const u8 *light_vectors(struct light *l)
 {
@@ -329,7 +333,8 @@ static const u8 *light_vectors(struct light *l)
 
 static const u8 *(*const light_fn[LIGHTS])(struct light *) = {
     [LIGHT_SYSCALL] = light_syscall, [LIGHT_SYSRET] = light_sysret, [LIGHT_IRET] = light_iret,
-    [LIGHT_RDTSC] = light_rdtsc,     [LIGHT_RDTSCP] = light_rdtscp, [LIGHT_VECTORS] = light_vectors,
+    [LIGHT_X87] = light_x87,         [LIGHT_RDTSC] = light_rdtsc,   [LIGHT_RDTSCP] = light_rdtscp,
+    [LIGHT_VECTORS] = light_vectors,
 };
 
 const u8 *bt_light(struct vcpu *v, u32 off, u32 t2, u32 flags)

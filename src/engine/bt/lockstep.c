@@ -26,6 +26,7 @@
 #include "cpu/vcpu_mode.h"
 #include "engine/bt/bt.h"
 #include "engine/bt/lockstep_internal.h"
+#include "engine/bt/x87.h"
 #include "engine/common/block_run.h"
 #include "engine/common/outer.h"
 
@@ -200,7 +201,7 @@ static void translated(struct lockstep *l, struct vcpu *v)
     v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
     v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
     l->why = bt_enter(v, l->entry);
-    bt_mmx_done(&s->bt);
+    bt_x87_save(s);
     v->rip = l->why == BT_EXIT_LOOKUP ? v->eng.exit_arg : v->eng.code_base + (u32)v->eng.exit_arg;
     registers_save(l, v, &l->after[TRANSLATED]);
 }

@@ -58,8 +58,9 @@ static void plan_make(struct plan *p, const struct insn *i)
 {
     struct thunk_plan full;
     struct native_thunk facts = {0};
-    if (!thunk_plan_make(&full, i) || full.x87) return;
+    if (!thunk_plan_make(&full, i)) return;
     p->ok = true;
+    p->x87 = full.x87;
     p->mem = full.mem != NULL;
     p->high = full.high;
     p->bt_mem = full.bt_mem;
@@ -67,8 +68,9 @@ static void plan_make(struct plan *p, const struct insn *i)
     p->avx = full.vec == VEC_VEX;
     p->gpr_used = (u16)full.gpr_used;
     p->gpr_written = (u16)full.gpr_written;
-    if (!full.mem) return;
     thunk_plan_describe(&facts, &full, NULL, 0);
+    p->x87_pointers = facts.flags & THUNK_X87_PTR;
+    if (!full.mem) return;
     p->aligned = facts.align;
     p->masked = facts.touch != TOUCH_ALL;
     memcpy(p->twin, i->bytes, sizeof p->twin);

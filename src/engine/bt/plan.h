@@ -6,9 +6,11 @@
 #include "isa/respell.h"
 
 struct plan {
-    u64 key;  /* of the head; 0 when it has none */
-    bool ok;  /* the host may run it: neither x87 nor MMX, nothing but registers and one operand */
-    bool mem; /* there is a memory operand, if only of LEA */
+    u64 key;           /* of the head; 0 when it has none */
+    bool ok;           /* the host may run it: nothing but registers and one operand */
+    bool x87;          /* it is one of x87 or MMX: trans_x87.c */
+    bool x87_pointers; /* and sets FIP */
+    bool mem;          /* there is a memory operand, if only of LEA */
     bool high, bt_mem;
     bool avx, avx512; /* which the host must have */
     bool aligned;     /* the operand must be aligned, or faults */

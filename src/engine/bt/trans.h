@@ -26,6 +26,7 @@ enum cold_kind {
     COLD_STEP,   /* RCX is in TB: give it back, exit to stubs.step        */
     COLD_WINDOW, /* as COLD_STEP, but back to @back when T1 is a multiple of @arg */
     COLD_FILL,   /* RCX is in TB: give it back, fill the entry of @arg, go on at @back */
+    COLD_X87,    /* RCX is in TB: give it back, load the x87 registers, go on at @back */
 };
 struct cold {
     u8 kind; /* enum cold_kind */
@@ -48,8 +49,10 @@ struct trans {
     u32 count_at;  /* displacement that counts the present run of instructions, 0: none */
     bool is_light; /* executed, and counted, by light.c */
     bool is_last;  /* no further instruction of the block follows i */
-    bool is32;     /* 32-bit code: flat segments but FS and GS, addresses end at 4 GiB */
-    u8 word;       /* bytes of an address and of a stack element: 4 or 8 */
+    bool has_x87;  /* an instruction before has seen to the guest's x87 registers being loaded */
+    bool has_x87_base; /* and to eng_x87.base */
+    bool is32;         /* 32-bit code: flat segments but FS and GS, addresses end at 4 GiB */
+    u8 word;           /* bytes of an address and of a stack element: 4 or 8 */
     u32 colds;
     struct cold cold[COLDS_MAX];
 };
@@ -134,6 +137,10 @@ enum tr tr_leave(struct trans *t);
 enum tr tr_call(struct trans *t);
 enum tr tr_ret(struct trans *t);
 enum tr tr_jmp_mem_or_reg(struct trans *t);
+/* trans_x87.c; @p is the plan of i */
+struct plan;
+enum tr tr_x87(struct trans *t, const struct plan *p);
+void tr_put_x87(struct trans *t, const struct cold *c);
 /* trans_string.c */
 enum tr tr_movs(struct trans *t);
 enum tr tr_stos(struct trans *t);

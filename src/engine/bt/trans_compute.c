@@ -1,7 +1,7 @@
 /* trans_compute.c - COMPUTE instructions: copied when they have no memory operand (homed registers
  * are then loaded into the host registers of the same numbers, and stored after), respelled with
  * [base + T2] otherwise, a homed register operand being TB. What may run on the host at all is
- * engine/common's decision (thunk_plan). Instructions of x87 and MMX and gathers are left to the
+ * engine/common's decision (thunk_plan). x87 and MMX: trans_x87.c. Gathers are left to the
  * interpreter.
  *
  * Which accesses need more than AC (measured with AC = 1: operands of 2, 4 and 8 bytes trap at
@@ -309,6 +309,7 @@ enum tr tr_compute(struct trans *t)
     if (is_bit_string(i)) return tr_bit_string(t);
     plan_find(t->bt->plans, &c.plan, i);
     if (!c.plan.ok || !host_has(t->bt, &c.plan)) return TR_NONE;
+    if (c.plan.x87) return tr_x87(t, &c.plan);
     c.homed = c.plan.gpr_used & HOMED;
     if (!i->mem_bytes)
         return c.plan.mem && i->mnemonic != ZYDIS_MNEMONIC_LEA ? TR_NONE : copy(t, &c);

@@ -134,6 +134,7 @@ static void put_cold(struct trans *t, const struct cold *c)
     case COLD_JUMP: put_lookup(t, c); break;
     case COLD_WINDOW: put_window(t, c); break;
     case COLD_FILL: put_fill(t, c); break;
+    case COLD_X87: tr_put_x87(t, c); break;
     default: em_mov(&t->e, RCX, TB); put_step(t, c->off);
     }
 }
