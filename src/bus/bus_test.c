@@ -187,6 +187,10 @@ static void test_irq(void **state)
     assert_int_equal(seen[1], 0x101);
     irq_pulse(&a);
     assert_int_equal(seen[0], 0x202);
+    irq_set(&a, true);
+    irq_pin_cut(&pin);
+    irq_set(&a, false); /* nobody is told */
+    assert_int_equal(seen[0], 0x203);
 }
 
 static void test_msi(void **state)

@@ -14,6 +14,8 @@ void irq_pin_route(struct irq_pin *pin, irq_sink_fn *set, void *ctx, u32 input)
     if (pin->asserted) set(ctx, input, true);
 }
 
+void irq_pin_cut(struct irq_pin *pin) { pin->sinks = 0; }
+
 void irq_line_init(struct irq_line *line, struct irq_pin *pin)
 {
     line->pin = pin;

@@ -36,6 +36,8 @@ struct irq_line {
 /** irq_pin_route - also forward @pin to @set(@ctx, @input, level). At most IRQ_SINKS_MAX; set-up
  * time only. */
 void irq_pin_route(struct irq_pin *pin, irq_sink_fn *set, void *ctx, u32 input);
+/** irq_pin_cut - forward @pin to nobody any more: before what listens goes. */
+void irq_pin_cut(struct irq_pin *pin);
 /** irq_line_init - a low line on @pin (may be NULL). */
 void irq_line_init(struct irq_line *line, struct irq_pin *pin);
 /** irq_set - idempotent: only changes reach the pin, and only changes of the pin reach the sinks.

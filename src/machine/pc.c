@@ -191,6 +191,10 @@ int pc_create(struct machine *m, struct err *e)
 void pc_destroy(struct machine *m)
 {
     if (!m->bus.port) return; /* never initialised */
+    /* a device that goes lowers its line, and what it leads to may be gone already */
+    for (u32 i = 0; i < GSI_COUNT; i++) irq_pin_cut(&m->gsi[i]);
+    for (u32 i = 0; i < ARRAY_LEN(m->legacy_timer); i++) irq_pin_cut(&m->legacy_timer[i]);
+    irq_pin_cut(&m->pic_intr);
     dev_set_fini(&m->devs);
     pc_disks_destroy(m);
     bus_fini(&m->bus);
