@@ -51,8 +51,7 @@ struct boot_file {
     char *path; /* owned */
     char *args; /* owned: of a module, its name and arguments; else NULL */
     struct file_data data;
-    struct file_again again;
-    u64 file_bytes; /* as read; a kernel may be packed */
+    struct file_again again; /* the file as it is; data may be what was packed in it */
 };
 
 enum image_kind { IMAGE_BZIMAGE, IMAGE_ELF, IMAGE_FLAT };

@@ -31,9 +31,9 @@ static int read_file(struct boot_image *img, u32 i, struct err *e)
 {
     struct boot_file *f;
     file_at(img, i, &f);
-    int rc = file_read_first(&f->data, &f->again, what(i), f->path, BOOT_FILE_BYTES_MAX, e);
+    const struct file_name name = {what(i), f->path};
+    int rc = file_read_first(&f->data, &f->again, &name, BOOT_FILE_BYTES_MAX, e);
     if (rc < 0) return rc;
-    f->file_bytes = f->data.bytes;
     if (i == 0) rc = gunzip(&f->data, UNPACKED_BYTES_MAX, "kernel", f->path, e);
     publish(img);
     return rc;
@@ -118,7 +118,7 @@ int boot_files_wake(struct boot_image *img, struct err *e)
     for (u32 i = 0; file_at(img, i, &f); i++) {
         struct file_data data = {0};
         if (f->data.data) continue; /* an attempt before this one got so far */
-        int rc = file_read_again(&data, &f->again, f->file_bytes, what(i), f->path, e);
+        int rc = file_read_again(&data, &f->again, e);
         if (rc == 0 && i == 0) rc = gunzip(&data, UNPACKED_BYTES_MAX, "kernel", f->path, e);
         if (rc < 0) {
             file_data_fini(&data);

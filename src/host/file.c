@@ -8,13 +8,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int check_kind(const char *what, const char *path, const struct stat *st, struct err *e)
+static int check_kind(const struct file_name *name, const struct stat *st, struct err *e)
 {
-    if (S_ISDIR(st->st_mode)) return err_set(e, E_INVAL, "%s '%s': is a directory", what, path);
-    if (!S_ISREG(st->st_mode)) {
-        return err_set(e, E_INVAL, "%s '%s': is not a regular file", what, path);
-    }
-    if (st->st_size == 0) return err_set(e, E_FORMAT, "%s '%s': is empty", what, path);
+    const char *fault = S_ISDIR(st->st_mode)    ? "is a directory"
+                        : !S_ISREG(st->st_mode) ? "is not a regular file"
+                                                : NULL;
+    if (fault) return err_set(e, E_INVAL, "%s '%s': %s", name->what, name->path, fault);
+    if (st->st_size == 0) return err_set(e, E_FORMAT, "%s '%s': is empty", name->what, name->path);
     return 0;
 }
 
@@ -31,44 +31,45 @@ static int read_exact(int fd, u8 *buf, u64 bytes)
     return 0;
 }
 
-static int read_data(struct file_data *out, int fd, u64 bytes, const char *what, const char *path,
+static int read_data(struct file_data *out, int fd, u64 bytes, const struct file_name *name,
                      struct err *e)
 {
     u8 *data = malloc(bytes);
     if (!data) {
-        return err_set(e, E_NOMEM, "%s '%s': no memory for its %llu bytes", what, path,
+        return err_set(e, E_NOMEM, "%s '%s': no memory for its %llu bytes", name->what, name->path,
                        (unsigned long long)bytes);
     }
     int rc = read_exact(fd, data, bytes);
-    if (rc < 0) rc = err_errno(e, "%s '%s': read", what, path);
-    if (rc > 0) rc = err_set(e, E_FORMAT, "%s '%s': shrank while being read", what, path);
+    if (rc < 0) rc = err_errno(e, "%s '%s': read", name->what, name->path);
+    if (rc > 0)
+        rc = err_set(e, E_FORMAT, "%s '%s': shrank while being read", name->what, name->path);
     if (rc < 0) free(data);
     else *out = (struct file_data){data, bytes};
     return rc;
 }
 
 /* Returns the open file, or a negative code. */
-static int open_and_read(struct file_data *out, const char *what, const char *path, u64 max_bytes,
+static int open_and_read(struct file_data *out, const struct file_name *name, u64 max_bytes,
                          struct err *e)
 {
     struct stat st;
     int rc;
     *out = (struct file_data){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) return err_errno(e, "%s '%s'", what, path);
+    int fd = open(name->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) return err_errno(e, "%s '%s'", name->what, name->path);
     if (fstat(fd, &st) < 0) {
-        rc = err_errno(e, "%s '%s'", what, path);
+        rc = err_errno(e, "%s '%s'", name->what, name->path);
         goto close_fd;
     }
-    rc = check_kind(what, path, &st, e);
+    rc = check_kind(name, &st, e);
     if (rc < 0) goto close_fd;
     u64 bytes = (u64)st.st_size;
     if (bytes > max_bytes) {
-        rc = err_set(e, E_RANGE, "%s '%s': %llu bytes are more than the %llu accepted", what, path,
-                     (unsigned long long)bytes, (unsigned long long)max_bytes);
+        rc = err_set(e, E_RANGE, "%s '%s': %llu bytes are more than the %llu accepted", name->what,
+                     name->path, (unsigned long long)bytes, (unsigned long long)max_bytes);
         goto close_fd;
     }
-    rc = read_data(out, fd, bytes, what, path, e);
+    rc = read_data(out, fd, bytes, name, e);
     if (rc == 0) return fd;
 close_fd:
     close(fd);
@@ -78,7 +79,7 @@ close_fd:
 int file_read_all(struct file_data *out, const char *what, const char *path, u64 max_bytes,
                   struct err *e)
 {
-    int fd = open_and_read(out, what, path, max_bytes, e);
+    int fd = open_and_read(out, &(struct file_name){what, path}, max_bytes, e);
     if (fd < 0) return fd;
     close(fd);
     return 0;
@@ -102,27 +103,28 @@ static u64 digest_of(const struct file_data *f)
     return h;
 }
 
-int file_read_first(struct file_data *out, struct file_again *again, const char *what,
-                    const char *path, u64 max_bytes, struct err *e)
+int file_read_first(struct file_data *out, struct file_again *again, const struct file_name *name,
+                    u64 max_bytes, struct err *e)
 {
     *again = (struct file_again){0};
-    int fd = open_and_read(out, what, path, max_bytes, e);
+    int fd = open_and_read(out, name, max_bytes, e);
     if (fd < 0) return fd;
-    *again = (struct file_again){true, fd, digest_of(out)};
+    *again = (struct file_again){*name, true, fd, out->bytes, digest_of(out)};
     return 0;
 }
 
-int file_read_again(struct file_data *out, const struct file_again *again, u64 bytes,
-                    const char *what, const char *path, struct err *e)
+int file_read_again(struct file_data *out, const struct file_again *again, struct err *e)
 {
+    const struct file_name *name = &again->name;
     u8 more;
     *out = (struct file_data){0};
-    if (lseek(again->fd, 0, SEEK_SET) < 0) return err_errno(e, "%s '%s'", what, path);
-    int rc = read_data(out, again->fd, bytes, what, path, e);
+    if (lseek(again->fd, 0, SEEK_SET) < 0) return err_errno(e, "%s '%s'", name->what, name->path);
+    int rc = read_data(out, again->fd, again->bytes, name, e);
     if (rc < 0) return rc;
     if (digest_of(out) == again->digest && read_exact(again->fd, &more, 1) == 1) return 0;
     file_data_fini(out);
-    return err_set(e, E_FORMAT, "%s '%s': has changed since the machine was created", what, path);
+    return err_set(e, E_FORMAT, "%s '%s': has changed since the machine was created", name->what,
+                   name->path);
 }
 
 void file_again_fini(struct file_again *again)

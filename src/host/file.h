@@ -20,20 +20,25 @@ int file_read_all(struct file_data *out, const char *what, const char *path, u64
                   struct err *e) MUST_USE;
 void file_data_fini(struct file_data *f);
 
+/* What error texts call a file. Both borrowed. */
+struct file_name {
+    const char *what; /* what it is for: "kernel", "initrd" */
+    const char *path;
+};
+
 /* A file that is needed now and then and not kept in memory between. */
 struct file_again {
+    struct file_name name; /* as given: borrowed as long as this is open */
     bool open;
-    int fd;     /* owned while open: the same file, whatever its name means later */
-    u64 digest; /* of what was read first */
+    int fd;            /* owned while open: the same file, whatever its name means later */
+    u64 bytes, digest; /* of what was read first */
 };
 /** file_read_first - as file_read_all, and prepare to read the same again. On error @again is not
  * open. */
-int file_read_first(struct file_data *out, struct file_again *again, const char *what,
-                    const char *path, u64 max_bytes, struct err *e) MUST_USE;
-/** file_read_again - the bytes that file_read_first gave, @bytes of them; @what and @path are for
- * the error text. E_FORMAT when the file has other contents now, E_SYS, E_NOMEM. On error @out is
- * empty. System calls: lseek and read. */
-int file_read_again(struct file_data *out, const struct file_again *again, u64 bytes,
-                    const char *what, const char *path, struct err *e) MUST_USE;
+int file_read_first(struct file_data *out, struct file_again *again, const struct file_name *name,
+                    u64 max_bytes, struct err *e) MUST_USE;
+/** file_read_again - the bytes that file_read_first gave. E_FORMAT when the file has other contents
+ * now, E_SYS, E_NOMEM. On error @out is empty. System calls: lseek and read. */
+int file_read_again(struct file_data *out, const struct file_again *again, struct err *e) MUST_USE;
 void file_again_fini(struct file_again *again);
 #endif

@@ -69,14 +69,15 @@ static void test_reads_again(void **state)
     struct file_again again;
     struct err e = {0};
     setup(&d);
-    assert_int_equal(file_read_first(&f, &again, "initrd", in(&d, "a"), 99, &e), E_NOENT);
+    const struct file_name name = {"initrd", in(&d, "a")};
+    assert_int_equal(file_read_first(&f, &again, &name, 99, &e), E_NOENT);
     file_again_fini(&again);
     write_file(in(&d, "a"), changes[4].text, 49);
-    assert_int_equal(file_read_first(&f, &again, "initrd", in(&d, "a"), 99, &e), 0);
+    assert_int_equal(file_read_first(&f, &again, &name, 99, &e), 0);
     for (u32 n = 0; n < ARRAY_LEN(changes); n++) {
         e = (struct err){0};
         write_file(in(&d, "a"), changes[n].text, changes[n].bytes);
-        int rc = file_read_again(&g, &again, f.bytes, "initrd", in(&d, "a"), &e);
+        int rc = file_read_again(&g, &again, &e);
         assert_int_equal(rc, changes[n].says ? E_FORMAT : 0);
         if (rc < 0) assert_null(g.data);
         if (rc < 0) assert_non_null(strstr(e.text, changes[n].says));
@@ -85,7 +86,7 @@ static void test_reads_again(void **state)
     }
     unlink(in(&d, "a"));
     write_file(in(&d, "a"), "another", 7);
-    assert_int_equal(file_read_again(&g, &again, f.bytes, "initrd", "a", &e), 0);
+    assert_int_equal(file_read_again(&g, &again, &e), 0);
     assert_memory_equal(f.data, g.data, f.bytes);
     file_data_fini(&f);
     file_data_fini(&g);
