@@ -18,6 +18,7 @@
 #include "cpu/seg.h"
 #include "engine/bt/asm_offsets.h"
 #include "engine/bt/bt_state.h"
+#include "engine/bt/enter.h"
 #include "engine/bt/host.h"
 #include "engine/bt/light.h"
 #include "engine/bt/plan.h"
@@ -413,7 +414,7 @@ static enum x_result enter(struct bt_state *s, const u8 *code)
     v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
     const u32 why = bt_enter(v, code);
     bt_x87_save(s);
-    if (unlikely(s->renew != NULL)) bt_renew(s);
+    if (unlikely(s->sites.renew != NULL)) bt_renew(s);
     return serve(s, why);
 }
 

@@ -4,6 +4,7 @@
 #define ENGINE_BT_BT_STATE_H
 #include "engine/bt/bt_internal.h"
 #include "engine/bt/code.h"
+#include "engine/bt/sites.h"
 #include "engine/bt/table.h"
 #include "engine/common/fault.h"
 #include "mmu/mmu.h"
@@ -15,11 +16,6 @@ enum {
     EXEC_REGION_BITS = 1 << 12,
     EXEC_REGION_SHIFT = 30,
     CROSS_SLOTS = 1024,
-    SLOW_SITES = 256,
-    SLOW_FAULTS_MAX = 64,
-    MISS_SITES = 1024,
-    MISSES_MAX = 4,      /* host faults of a site for want of an entry, before it is tested for */
-    MISSES_NS = 4000000, /* all within this time: a test makes code slower and longer */
 };
 /* Jump caches: [0] for supervisor code of every address space, the others for user code by TLB
  * context. */
@@ -35,22 +31,11 @@ struct cross {
     u64 flushes; /* of the code cache when made */
     u32 variant;
 };
-/* A site whose faults the tables could not cure. */
-struct slow_site {
-    u64 pc;
-    u32 count;
-};
 /* A segment loaded by IRETQ, and the descriptor it came from (light.c). */
 struct light_seg {
     u64 desc;
     struct seg seg;
     bool known;
-};
-/* A site that found no entry. */
-struct miss_site {
-    u64 pc;
-    u32 count;
-    u64 since_ns; /* of the first one counted */
 };
 struct bt_state {
     struct bt bt; /* what the translator sees */
@@ -78,10 +63,7 @@ struct bt_state {
     struct err err;      /* why run() failed */
     _Atomic bool inside; /* translated code may be running */
     _Atomic bool armed;  /* the poll page is unreadable    */
-    struct slow_site slow[SLOW_SITES];
-    struct miss_site miss[MISS_SITES];
-    const struct bt_slot *renew; /* to be translated again, soon: fill.c */
-    u64 renew_rip, renew_ctx, renew_flushes;
+    struct bt_sites sites;
     struct light_seg iret_seg[8]; /* by selector */
     struct bt_x87_area *x87;      /* x87.c */
     struct lockstep *lockstep;    /* of the engine lockstep, else NULL */
@@ -146,30 +128,4 @@ bool bt_alignment_checked(const struct vcpu *v);
 const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b, gpa_t gpa);
 /* fault.c */
 bool bt_on_fault(struct fault_region *r, siginfo_t *info, ucontext_t *uc);
-/** bt_slow_site - the access at host @pc, guest instruction @off of @slot's page, could not be made
- * fast, and not because of the guest: after some times the instruction is left to the interpreter.
- */
-void bt_slow_site(struct bt_state *s, const struct bt_slot *slot, u16 off, u64 pc);
-/* fill.c */
-/** bt_miss - the access at host @pc found no entry: after some times it will be tested for one.
- * True: leave translated code for that. */
-bool bt_miss(struct bt_state *s, const struct bt_slot *slot, u16 off, u64 pc);
-/** bt_renew - translate what bt_miss chose. Outside of translated code. */
-void bt_renew(struct bt_state *s);
-/* bt.c: routines of enter.S */
-u32 bt_enter(struct vcpu *v, const void *host_pc);
-void bt_exit_step(void);
-void bt_exit_link(void);
-void bt_exit_lookup(void);
-void bt_exit_poll(void);
-void bt_exit_light(void);
-void bt_exit_leave(void); /* T1 = linear address to go on at: BT_EXIT_LOOKUP, without a look-up */
-void bt_jump(void);
-void bt_vec_keep(struct vcpu *v); /* neither loads nor saves */
-void bt_vec_load128(struct vcpu *v);
-void bt_vec_save128(struct vcpu *v);
-void bt_vec_load256(struct vcpu *v);
-void bt_vec_save256(struct vcpu *v);
-void bt_vec_load512(struct vcpu *v);
-void bt_vec_save512(struct vcpu *v);
 #endif

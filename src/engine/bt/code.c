@@ -6,16 +6,8 @@
 #include <sys/mman.h>
 
 #include "base/check.h"
+#include "engine/bt/enter.h"
 #include "engine/common/hostmem.h"
-
-void bt_exit_step(void);
-void bt_exit_link(void);
-void bt_exit_lookup(void);
-void bt_exit_light(void);
-void bt_jump(void);
-void bt_jump_plain(void);
-void bt_exit_fill_read(void);
-void bt_exit_fill_write(void);
 
 static const size_t slot_bytes = sizeof(struct bt_slot) * (BT_BLOCKS + 1);
 static const size_t mark_bytes = sizeof(struct bt_mark) * BT_MARKS;

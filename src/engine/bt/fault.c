@@ -11,6 +11,7 @@
 #include "cpu/x86.h"
 #include "engine/bt/bt_state.h"
 #include "engine/bt/dump.h"
+#include "engine/bt/enter.h"
 #include "mem/mem.h"
 
 /* Host register number (as encoded) to its place in gregs. */
@@ -59,7 +60,7 @@ static void retranslate(struct bt_state *s, const struct bt_slot *slot, u16 off,
  * pages). */
 void bt_slow_site(struct bt_state *s, const struct bt_slot *slot, u16 off, u64 pc)
 {
-    struct slow_site *site = &s->slow[(pc ^ pc >> 8) % SLOW_SITES];
+    struct slow_site *site = &s->sites.slow[(pc ^ pc >> 8) % SLOW_SITES];
     if (site->pc != pc) *site = (struct slow_site){pc, 0};
     if (++site->count < SLOW_FAULTS_MAX) return;
     site->pc = 0;

@@ -5,6 +5,7 @@
  * instruction again. */
 #include "cpu/env.h"
 #include "engine/bt/bt_state.h"
+#include "engine/bt/enter.h"
 #include "engine/common/block_run.h"
 #include "mem/mem.h"
 
@@ -48,7 +49,7 @@ s64 bt_fill_inside(struct vcpu *v, gva_t gva, u32 kind, u64 pc)
 static bool is_often(struct bt_state *s, u64 pc)
 {
     const struct cpu_env *env = s->v->env;
-    struct miss_site *site = &s->miss[(pc ^ pc >> 10) % MISS_SITES];
+    struct miss_site *site = &s->sites.miss[(pc ^ pc >> 10) % MISS_SITES];
     const bool first = site->pc != pc, last = !first && site->count + 1 >= MISSES_MAX;
     if (!first) site->count++;
     if (!first && !last) return false;
@@ -70,28 +71,28 @@ bool bt_miss(struct bt_state *s, const struct bt_slot *slot, u16 off, u64 pc)
         h->tests++;
     }
     if (slot->tests == h->tests) return false; /* it has all the tests there are */
-    s->renew = slot;
-    s->renew_rip = s->v->eng.code_base + slot->b.guest_off;
-    s->renew_ctx = s->v->tlb.ctx;
-    s->renew_flushes = s->code.flushes;
+    s->sites.renew = slot;
+    s->sites.renew_rip = s->v->eng.code_base + slot->b.guest_off;
+    s->sites.renew_ctx = s->v->tlb.ctx;
+    s->sites.renew_flushes = s->code.flushes;
     return true;
 }
 
 void bt_renew(struct bt_state *s)
 {
     struct vcpu *v = s->v;
-    const struct bt_slot *old = s->renew;
+    const struct bt_slot *old = s->sites.renew;
     const u64 rip = v->rip;
     gpa_t gpa;
-    s->renew = NULL;
-    if (s->renew_flushes != s->code.flushes || old->dropped || s->renew_ctx != v->tlb.ctx ||
-        old->variant != bt_variant_of(s))
+    s->sites.renew = NULL;
+    if (s->sites.renew_flushes != s->code.flushes || old->dropped ||
+        s->sites.renew_ctx != v->tlb.ctx || old->variant != bt_variant_of(s))
         return;
-    v->rip = s->renew_rip;
+    v->rip = s->sites.renew_rip;
     const struct block *b = block_find(&s->decoded, v, &gpa);
     if (b && gpa == old->page_gpa + old->b.guest_off) {
         const struct bt_slot *by = bt_translate_at(s, b, gpa);
-        if (s->code.flushes == s->renew_flushes) code_replace(&s->code, old, by);
+        if (s->code.flushes == s->sites.renew_flushes) code_replace(&s->code, old, by);
     }
     v->rip = rip;
 }

@@ -6,6 +6,7 @@
 #include "cpu/far.h"
 #include "cpu/seg.h"
 #include "cpu/tsc.h"
+#include "engine/bt/enter.h"
 #include "engine/bt/table_internal.h"
 #include "engine/bt/x87.h"
 

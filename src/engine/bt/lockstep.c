@@ -25,6 +25,7 @@
 #include "cpu/seg.h"
 #include "cpu/vcpu_mode.h"
 #include "engine/bt/bt.h"
+#include "engine/bt/enter.h"
 #include "engine/bt/lockstep_internal.h"
 #include "engine/bt/x87.h"
 #include "engine/common/block_run.h"

@@ -19,6 +19,7 @@
 #include "cpu/insn_exec.h"
 #include "cpu/seg.h"
 #include "engine/bt/bt_state.h"
+#include "engine/bt/enter.h"
 #include "engine/bt/host.h"
 #include "engine/bt/plan.h"
 #include "engine/common/native.h"
