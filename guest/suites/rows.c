@@ -15,14 +15,26 @@ static u8 area[4096] __attribute__((aligned(64)));
                      : "r"(fl)                                                                     \
                      : "cc", "memory");                                                            \
         return r;                                                                                  \
-    }
-TAKEN(o)
-TAKEN(no)
-TAKEN(b)
-TAKEN(nb) TAKEN(z) TAKEN(nz) TAKEN(be) TAKEN(nbe) TAKEN(s) TAKEN(ns) TAKEN(p) TAKEN(np) TAKEN(l)
-    TAKEN(nl) TAKEN(le) TAKEN(nle)
+    }                                                                                              \
+    _Static_assert(1, "a semicolon follows")
+TAKEN(o);
+TAKEN(no);
+TAKEN(b);
+TAKEN(nb);
+TAKEN(z);
+TAKEN(nz);
+TAKEN(be);
+TAKEN(nbe);
+TAKEN(s);
+TAKEN(ns);
+TAKEN(p);
+TAKEN(np);
+TAKEN(l);
+TAKEN(nl);
+TAKEN(le);
+TAKEN(nle);
 
-        static void conditions(void)
+static void conditions(void)
 {
     bool (*const fn[16])(u64) = {jo, jno, jb, jnb, jz, jnz, jbe, jnbe,
                                  js, jns, jp, jnp, jl, jnl, jle, jnle};
@@ -47,7 +59,7 @@ TAKEN(nb) TAKEN(z) TAKEN(nz) TAKEN(be) TAKEN(nbe) TAKEN(s) TAKEN(ns) TAKEN(p) TA
 }
 
 /* ---- strings ---- */
-#define STRINGS(suffix, type, reg)                                                                 \
+#define STRINGS(suffix, type)                                                                      \
     static bool str_##suffix(void)                                                                 \
     {                                                                                              \
         u64 n = 64 / sizeof(type), val = 0x1122334455667788ull;                                    \
@@ -65,13 +77,14 @@ TAKEN(nb) TAKEN(z) TAKEN(nz) TAKEN(be) TAKEN(nbe) TAKEN(s) TAKEN(ns) TAKEN(p) TA
         s = b + 64 - sizeof(type), val = 0;                                                        \
         asm volatile("lods" #suffix : "+S"(s), "+a"(val)::"memory");                               \
         return ok && s == b + 64 && !memcmp(&val, b + 64 - sizeof(type), sizeof(type));            \
-    }
-STRINGS(b, u8, al)
-STRINGS(w, u16, ax)
-STRINGS(l, u32, eax)
-STRINGS(q, u64, rax)
+    }                                                                                              \
+    _Static_assert(1, "a semicolon follows")
+STRINGS(b, u8);
+STRINGS(w, u16);
+STRINGS(l, u32);
+STRINGS(q, u64);
 
-    static void strings(void)
+static void strings(void)
 {
     check("string instructions, bytes", str_b());
     check("string instructions, words", str_w());
