@@ -220,7 +220,8 @@ static void test_every_boundary(void **state)
     rig_destroy(want);
 }
 
-/* A budget given at once, as a machine would. */
+/* A budget given at once, as a machine would. What bt translates it does not count: the guest may be
+ * over by then. */
 static void test_budgets(void **state)
 {
     static const u32 budgets[] = {1, 10, 50, 100};
@@ -230,10 +231,13 @@ static void test_budgets(void **state)
         u32 budget = budgets[i % ARRAY_LEN(budgets)], pair = i / (u32)ARRAY_LEN(budgets);
         struct rig *r = make();
         rig_engine(r, usable[pair / usables]);
-        assert_int_equal(rig_run(r, budget), RUN_BUDGET);
-        assert_true(r->v->stats.insns >= budget);
-        rig_engine(r, usable[pair % usables]);
-        finish(r);
+        const enum run_exit why = rig_run(r, budget);
+        if (why != RUN_HALTED) {
+            assert_int_equal(why, RUN_BUDGET);
+            assert_true(r->v->stats.insns >= budget);
+            rig_engine(r, usable[pair % usables]);
+            finish(r);
+        } else assert_ptr_equal(usable[pair / usables], &engine_bt);
         check_same(r, want, "budget");
         rig_destroy(r);
     }
