@@ -134,6 +134,7 @@ unit: test-bins
 	@B=$(B) DIRS="$(DIRS)" tools/test.sh unit
 
 check: test
+	@tools/deps.sh check
 	@B=$(B) tools/test.sh check
 
 bench: deps-build

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# deps.sh [set...] - make sure the Debian packages of these kinds of work are installed.
-# Sets: build guest lint bench; none named means all. Silent and quick when nothing is missing.
+# deps.sh [--list] [set...] - make sure the Debian packages of these kinds of work are installed.
+# Sets: build guest lint bench check; none named means all. Silent and quick when nothing is missing.
 # Installs as root or through sudo; where neither works, prints the command to run and exits 1.
+# --list only prints the packages, one per line.
 set -u
 
 declare -A packages=(
@@ -12,13 +13,16 @@ declare -A packages=(
     [check]='qemu-system-x86 grub-common grub-pc-bin xorriso mtools socat seabios ovmf'
 )
 
-[ $# -gt 0 ] || set -- build guest lint bench
+list=
+[ "${1:-}" != --list ] || { list=yes; shift; }
+[ $# -gt 0 ] || set -- build guest lint bench check
 wanted=()
 for name in "$@"; do
     [ -n "${packages[$name]:-}" ] || { echo "deps: unknown set '$name' (sets: ${!packages[*]})" >&2; exit 2; }
     read -ra some <<<"${packages[$name]}"
     wanted+=("${some[@]}")
 done
+[ -z "$list" ] || { printf '%s\n' "${wanted[@]}"; exit 0; }
 
 if ! command -v dpkg-query >/dev/null; then
     echo "deps: not a Debian system; install the equivalents of: ${wanted[*]}" >&2
