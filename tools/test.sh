@@ -10,6 +10,7 @@
 #   B          the build folder (absolute)          RING3      $B/ring3
 #   TEST_TMP   an empty folder, removed afterwards
 # and may carry, in a comment of their own, `# serial` (never beside another test) and `# timeout: SECONDS`.
+# $B/test-times.txt says afterwards what each file took, the slowest first.
 # TEST_JOBS (2) tests run at once; TEST_SECONDS (120) is the time limit of each; TEST_ROOT is the tree (this one).
 set -u
 self=$(realpath "$0")
@@ -47,7 +48,7 @@ whole_failure() {
 }
 
 run_one() {
-    local path=$1 name out lines limit why rc text
+    local path=$1 name out lines limit why rc text TIMEFORMAT='%U %S %R'
     name=${path#"$B/test/"}
     name=${name#./}
     export TEST_TMP=$WORK/tmp.$BASHPID
@@ -55,8 +56,9 @@ run_one() {
     mkdir -p "$TEST_TMP"
     limit=$TEST_SECONDS
     case $path in *.sh) limit=$(time_limit "$path") ;; esac
-    CMOCKA_MESSAGE_OUTPUT=TAP timeout -k 5 "$limit" "$path" >"$out" 2>&1 </dev/null
+    { time CMOCKA_MESSAGE_OUTPUT=TAP timeout -k 5 "$limit" "$path" >"$out" 2>&1 </dev/null; } 2>"$WORK/took.$BASHPID"
     rc=$?
+    awk -v name="$name" '{ printf "%8.2f %8.2f  %s\n", $1 + $2, $3, name }' "$WORK/took.$BASHPID" >"$WORK/time.$BASHPID"
     rm -rf "$TEST_TMP"
     lines=$(tap_lines <"$out")
     why=$(whole_failure "$rc" "$lines" "$limit")
@@ -121,6 +123,10 @@ done
 [ ${#parallel[@]} -eq 0 ] || printf '%s\0' "${parallel[@]}" | xargs -0 -n 1 -P "$TEST_JOBS" "$self" --one
 for path in "${serial[@]}"; do "$self" --one "$path"; done
 
+{
+    echo '# processor seconds, seconds, test file'
+    cat "$WORK"/time.* 2>/dev/null | sort -rn
+} >"$B/test-times.txt"
 cat "$WORK"/result.* 2>/dev/null | awk '
     /^ok/ { ok++ } /^FAIL/ { bad++ } /^skip/ { skip++ }
     END { printf "%d passed, %d failed%s\n", ok, bad, skip ? ", " skip " skipped" : ""

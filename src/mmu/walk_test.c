@@ -363,10 +363,8 @@ static void test_a20(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_tables_outside_memory),
-        cmocka_unit_test(test_pdptes),
-        cmocka_unit_test(test_entry_changing),
+        cmocka_unit_test(test_random), cmocka_unit_test(test_tables_outside_memory),
+        cmocka_unit_test(test_pdptes), cmocka_unit_test(test_entry_changing),
         cmocka_unit_test(test_a20),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
