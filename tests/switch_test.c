@@ -220,8 +220,8 @@ static void test_every_boundary(void **state)
     rig_destroy(want);
 }
 
-/* A budget given at once, as a machine would. What bt translates it does not count: the guest may be
- * over by then. */
+/* A budget given at once, as a machine would. What bt translates it does not count: the guest may
+ * be over by then. */
 static void test_budgets(void **state)
 {
     static const u32 budgets[] = {1, 10, 50, 100};
