@@ -7,7 +7,7 @@
  * next of the program's resume points; the last of them ends in HLT. Two machines live as long as a
  * round, so caches are warm and programs replace one another. A mismatch is run again on fresh
  * machines and reduced to the items that it needs.
- * Included by tests/bt_random_test.c and tests/fuzz/bt_fuzz.c. */
+ * Included by tests/bt_random_test.c, tests/bt_opcodes_test.c and tests/fuzz/bt_fuzz.c. */
 #ifndef TESTS_BT_DIFF_H
 #define TESTS_BT_DIFF_H
 /* only the generators are used here */
@@ -440,6 +440,16 @@ static void prog_patches(struct prog *p)
     }
 }
 
+static void prog_pages(struct prog *p)
+{
+    for (u32 n = 0; n < DIFF_PAGES; n++) {
+        u64 prot = diff_prot[n] == P_RW ? PTE_P | PTE_W : diff_prot[n] == P_R ? PTE_P : 0;
+        p->arena_flags[n] = prot | PTE_NX | (below(32) ? PTE_U : 0) |
+                            (rnd() & (PTE_A | PTE_D | (p->spaces ? 0 : PTE_G)));
+    }
+    p->code_flags = PTE_P | PTE_U | PTE_A | (p->writable_code ? PTE_W | PTE_D : 0);
+}
+
 static void prog_make(struct prog *p)
 {
     memset(p, 0, sizeof *p);
@@ -454,12 +464,7 @@ static void prog_make(struct prog *p)
     if (!below(3)) p->code_off |= 0xFC0;
     p->code_off =
         (u32)min_u64(p->code_off, CODE_PAGES * PAGE_BYTES - (PROG_ITEMS + 1) * ITEM_BYTES);
-    for (u32 n = 0; n < DIFF_PAGES; n++) {
-        u64 prot = diff_prot[n] == P_RW ? PTE_P | PTE_W : diff_prot[n] == P_R ? PTE_P : 0;
-        p->arena_flags[n] = prot | PTE_NX | (below(32) ? PTE_U : 0) |
-                            (rnd() & (PTE_A | PTE_D | (p->spaces ? 0 : PTE_G)));
-    }
-    p->code_flags = PTE_P | PTE_U | PTE_A | (p->writable_code ? PTE_W | PTE_D : 0);
+    prog_pages(p);
     for (u32 n = 0; n < PROG_ITEMS; n++) p->counter[n] = 1 + below(below(8) ? 6 : 40);
     p->gs_base = DIFF_ARENA / 2;
     p->fmask = below(2) ? RFLAGS_ARITH | RFLAGS_TF | RFLAGS_IF | RFLAGS_DF : rnd() & 0x3F7FD7;
@@ -998,7 +1003,7 @@ static void prog_report(struct prog *p, u64 seed, u32 n)
 enum { ROUND_PROGRAMS = 60 };
 
 /* False at the first mismatch, already reported. */
-static bool bt_diff_round(u64 seed)
+static inline bool bt_diff_round(u64 seed)
 {
     D.rng = seed * 0x9E3779B97F4A7C15ull | 1;
     for (u32 n = 0; n < 4; n++) (void)rnd();
@@ -1043,6 +1048,7 @@ static void bt_diff_start(void)
     if (!T.before || !D.v) abort();
     memset(D.v, 0, sizeof *D.v);
     D.v->model = &T.model;
+    D.v->mode = ISA_64;
     D.off_ymm = xstate_offset(2);
     D.off_k = xstate_offset(5);
     D.off_zmm_hi = xstate_offset(6);
