@@ -29,6 +29,7 @@ xen               amd64         xen-hypervisor-4.17-amd64
 seabios           amd64         seabios
 ovmf              amd64         ovmf
 grub-pc           amd64         grub-pc-bin
+linux-source      amd64         linux-source-6.1
 ROWS
 }
 
