@@ -83,14 +83,14 @@ static enum kvm_next fail(struct kvm_cpu *k, const char *what, u64 detail)
     return KVM_NEXT_FAIL;
 }
 
-static enum kvm_next internal_error(struct kvm_cpu *k)
+static enum kvm_next internal_error(struct kvm_cpu *k, struct vcpu *v)
 {
     static const char *const text[] = {
-        [KVM_INTERNAL_ERROR_EMULATION] = "it cannot emulate an instruction",
         [KVM_INTERNAL_ERROR_SIMUL_EX] = "exceptions met that it cannot merge",
         [KVM_INTERNAL_ERROR_DELIVERY_EV] = "it cannot deliver an event",
         [KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON] = "the processor gave an unknown exit reason"};
     u32 sub = k->run->internal.suberror;
+    if (sub == KVM_INTERNAL_ERROR_EMULATION) return kvm_step(k, v);
     const char *known = sub < ARRAY_LEN(text) ? text[sub] : NULL;
     return fail(k, known ? known : "internal error", sub);
 }
@@ -144,7 +144,7 @@ enum kvm_next kvm_exit_handle(struct kvm_cpu *k, struct vcpu *v)
     case KVM_EXIT_IRQ_WINDOW_OPEN: return KVM_NEXT_RUN;
     case KVM_EXIT_HLT: v->stats.insns++; return KVM_NEXT_HALT;
     case KVM_EXIT_SHUTDOWN: return KVM_NEXT_SHUTDOWN;
-    case KVM_EXIT_INTERNAL_ERROR: return internal_error(k);
+    case KVM_EXIT_INTERNAL_ERROR: return internal_error(k, v);
     case KVM_EXIT_FAIL_ENTRY:
         return fail(k, "the processor refuses to enter the guest",
                     run->fail_entry.hardware_entry_failure_reason);

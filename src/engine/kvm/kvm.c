@@ -17,6 +17,7 @@
 #include "cpu/breakpoint.h"
 #include "cpu/env.h"
 #include "cpu/exc.h"
+#include "engine/common/native.h"
 #include "engine/common/outer.h"
 #include "engine/kvm/kvm_internal.h"
 
@@ -46,18 +47,25 @@ static int set_up(struct kvm_cpu *k, struct vcpu *v, struct err *e)
     k->fd = vm->cpu_fd[v->id];
     rc = kvm_tsc_init(k, v, e);
     if (rc < 0) return rc;
-    if (posix_memalign(&k->xsave, PAGE_BYTES, vm->xsave_bytes))
-        return err_set(e, E_NOMEM, "KVM: XSAVE area");
+    k->xsave = aligned_alloc(PAGE_BYTES, align_up(vm->xsave_bytes, PAGE_BYTES));
+    k->copy = (struct kvm_copy){.held = PART_ALL, .xsave = malloc(vm->xsave_bytes)};
+    if (!k->xsave || !k->copy.xsave) return err_set(e, E_NOMEM, "KVM: XSAVE area");
     k->run = mmap(NULL, vm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, k->fd, 0);
-    if (k->run != MAP_FAILED) return kvm_kick_setup(e);
-    k->run = NULL;
-    return err_errno(e, "KVM: mmap of a processor");
+    if (k->run == MAP_FAILED) {
+        k->run = NULL;
+        return err_errno(e, "KVM: mmap of a processor");
+    }
+    k->run->kvm_valid_regs = k->run->kvm_dirty_regs = 0;
+    rc = kvm_kick_setup(e);
+    return rc < 0 ? rc : native_init(v, e); /* for step.c */
 }
 
-static void destroy(struct kvm_cpu *k)
+static void destroy(struct kvm_cpu *k, struct vcpu *v)
 {
+    if (v->native_state) native_fini(v);
     if (k->run) munmap(k->run, k->vm->run_bytes);
     kvm_vm_put(k->vm);
+    free(k->copy.xsave);
     free(k->xsave);
     free(k);
 }
@@ -80,7 +88,7 @@ static int engine_init(struct vcpu *v, struct err *e)
     }
     rc = set_up(k, v, e);
     if (rc < 0) {
-        destroy(k);
+        destroy(k, v);
         return rc;
     }
     v->engine_state = k;
@@ -91,7 +99,7 @@ static int engine_init(struct vcpu *v, struct err *e)
 static void engine_fini(struct vcpu *v)
 {
     if (!v->engine_state) return;
-    destroy(kvm_of(v));
+    destroy(kvm_of(v), v);
     v->engine_state = NULL;
     v->kick = NULL;
 }
@@ -145,6 +153,7 @@ static enum kvm_next enter(struct kvm_cpu *k, struct vcpu *v)
     int rc = ioctl(k->fd, KVM_RUN, NULL);
     int error = errno;
     k->io_open = false; /* KVM has taken what we gave it */
+    kvm_state_ran(k);
     k->interruptible = k->run->ready_for_interrupt_injection;
     if (k->run->cr8 != cr8 && v->env->cr8_set) v->env->cr8_set(v->env->ctx, v, (u8)k->run->cr8);
     if (rc == 0) return kvm_exit_handle(k, v);
@@ -193,7 +202,7 @@ static int give_state(struct kvm_cpu *k, struct vcpu *v)
 /* Everything back into *v, and an event KVM had begun to deliver delivered. */
 static int take_state(struct kvm_cpu *k, struct vcpu *v)
 {
-    int rc = kvm_state_store(k, v, &k->why);
+    int rc = kvm_state_store(k, v, PART_ALL, &k->why);
     kvm_tsc_store(k, v);
     if (rc < 0 || k->unfinished.kind == EV_NONE) return rc;
     mmu_enter_guest(v);
@@ -229,7 +238,7 @@ static enum kvm_next serve(struct kvm_cpu *k, struct vcpu *v, u64 end, enum run_
 static enum run_exit failed(struct kvm_cpu *k, struct vcpu *v)
 {
     struct err was = k->why;
-    bool known = kvm_state_store(k, v, &k->why) == 0;
+    bool known = kvm_state_store(k, v, PART_ALL, &k->why) == 0;
     k->why = was;
     if (known) kvm_fail_describe(k, v);
     return RUN_FAILED;

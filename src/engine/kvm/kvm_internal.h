@@ -16,8 +16,9 @@
 #include "cpu/engine.h"
 #include "cpu/xstate.h"
 #include "engine/kvm/region.h"
+#include "engine/kvm/state.h"
 
-enum { KVM_MSRS_MAX = 16, KVM_CPUIDS_MAX = 256 };
+enum { KVM_CPUIDS_MAX = 256 };
 
 /* KVM's variable-length structures with their length. */
 struct kvm_cpuids {
@@ -34,6 +35,7 @@ struct kvm_vm {
     int cpu_fd[VCPUS_MAX]; /* -1, or a processor: KVM keeps its number until the VM goes */
     u32 run_bytes, xsave_bytes;
     bool sregs2;                 /* PAE's PDPTEs can be read and set                          */
+    u32 shared;                  /* KVM_SYNC_X86_...: state KVM can leave in its page         */
     u64 xcr0;                    /* state components KVM has                                  */
     u16 xoffset[XSTATE_BITS];    /* where the host has them                                */
     u32 msr[KVM_MSRS_MAX], msrs; /* rows of msr.c this KVM keeps while a guest runs      */
@@ -55,7 +57,8 @@ struct kvm_cpu {
     struct kvm_vm *vm;
     int fd;
     struct kvm_run *run;
-    void *xsave;                  /* xsave_bytes, page-aligned                                 */
+    u8 *xsave;                    /* xsave_bytes, page-aligned                                 */
+    struct kvm_copy copy;         /* which parts of the state are where                        */
     _Atomic bool entered;         /* between the last look at attention and KVM_RUN's return   */
     _Atomic pid_t tid;            /* of the thread inside run()                                */
     bool io_open;                 /* an instruction waits for KVM_RUN to take its I/O's result */
@@ -68,6 +71,7 @@ struct kvm_cpu {
     struct event unfinished; /* an event whose delivery KVM had begun                   */
     struct err why;          /* of RUN_FAILED */
 };
+enum kvm_next { KVM_NEXT_RUN, KVM_NEXT_HALT, KVM_NEXT_SHUTDOWN, KVM_NEXT_BREAK, KVM_NEXT_FAIL };
 static inline struct kvm_cpu *kvm_of(const struct vcpu *v) { return v->engine_state; }
 
 /* vm.c */
@@ -91,21 +95,12 @@ int kvm_fit(struct cpu_model *m, struct err *e) MUST_USE;
 /** kvm_cpuid_supported - KVM_GET_SUPPORTED_CPUID; owned by the caller, NULL with @e filled. */
 struct kvm_cpuids *kvm_cpuid_supported(int dev, struct err *e);
 
-/* state.c: all of *v to KVM and back. Store leaves an event under way in k->unfinished. */
-int kvm_state_load(struct kvm_cpu *k, struct vcpu *v, struct err *e) MUST_USE;
-int kvm_state_store(struct kvm_cpu *k, struct vcpu *v, struct err *e) MUST_USE;
-/* xsave.c: the XSAVE area in k->xsave */
-int kvm_xsave_pack(struct kvm_cpu *k, const struct vcpu *v, struct err *e) MUST_USE;
-void kvm_xsave_unpack(const struct kvm_cpu *k, struct vcpu *v);
-
 /* msr.c */
 /** kvm_msr_setup - which MSRs KVM keeps; every other access of a guest exits to us. */
 int kvm_msr_setup(struct kvm_vm *vm, struct err *e) MUST_USE;
 /** kvm_msr_weaknesses - give processor @fd the host's own ARCH_CAPABILITIES: what cpu/msr.c claims
  * holds for software engines only, here the hardware's weaknesses are the guest's. */
 int kvm_msr_weaknesses(const struct kvm_vm *vm, int fd, struct err *e) MUST_USE;
-int kvm_msr_load(struct kvm_cpu *k, const struct vcpu *v, struct err *e) MUST_USE;
-int kvm_msr_store(struct kvm_cpu *k, struct vcpu *v, struct err *e) MUST_USE;
 /** kvm_msr_owned - does KVM answer for @addr while the guest runs? */
 bool kvm_msr_owned(const struct kvm_vm *vm, u32 addr);
 
@@ -128,8 +123,11 @@ bool kvm_debug_needs_step(const struct vcpu *v);
 /** kvm_debug_exit - KVM_EXIT_DEBUG: a step was made, or a breakpoint reached. */
 enum kvm_next kvm_debug_exit(struct kvm_cpu *k, struct vcpu *v);
 
+/* step.c */
+/** kvm_step - execute one instruction KVM cannot, in *v, and hand the processor back. */
+enum kvm_next kvm_step(struct kvm_cpu *k, struct vcpu *v);
+
 /* exit.c */
-enum kvm_next { KVM_NEXT_RUN, KVM_NEXT_HALT, KVM_NEXT_SHUTDOWN, KVM_NEXT_BREAK, KVM_NEXT_FAIL };
 /** kvm_exit_handle - do what the guest's exit asks for. KVM_NEXT_FAIL fills k->why. */
 enum kvm_next kvm_exit_handle(struct kvm_cpu *k, struct vcpu *v);
 /** kvm_fail_describe - add where the guest stands and the bytes there to k->why; @v is stored. */

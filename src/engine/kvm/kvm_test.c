@@ -92,7 +92,7 @@ static void test_state_round_trip(void **state)
     memcpy(want, v, sizeof *want);
     if (kvm_state_load(k, v, &e) < 0) fail_msg("%s", e.text);
     vcpu_reset(v, false);
-    if (kvm_state_store(k, v, &e) < 0) fail_msg("%s", e.text);
+    if (kvm_state_store(k, v, PART_ALL, &e) < 0) fail_msg("%s", e.text);
     SAME(gpr), SAME(rip), SAME(rflags), SAME(cr0), SAME(cr2), SAME(cr3), SAME(cr4), SAME(efer);
     SAME(dr), SAME(dr6), SAME(dr7), SAME(star), SAME(lstar), SAME(fmask), SAME(kernel_gs_base);
     SAME(sysenter_eip), SAME(pat), SAME(fx.fcw), SAME(fx.fsw), SAME(fx.ftw), SAME(fx.mxcsr);
@@ -112,6 +112,76 @@ static void test_bad_state_is_a_failure(void **state)
     r->v->cr0 = CR0_PG | CR0_ET; /* paging without protection */
     assert_int_equal(engine_kvm.run(r->v, 0), RUN_FAILED);
     assert_non_null(strstr(engine_kvm.failure(r->v)->text, "KVM_SET_SREGS"));
+    rig_destroy(r);
+}
+
+/* ---- instructions KVM cannot emulate --------------------------------------------------------- */
+
+/* Software emulations of KVM lack most of these, hardware none. */
+static void test_instructions_emulations_lack(void **state)
+{
+    /* fninit; fld1; fstp dword [6000h]; mov ax,0Fh; aaa; mov [6010h],ax; ... */
+    struct rig *r = MAKE("\xDB\xE3\xD9\xE8\xD9\x1E\x00\x60\xB8\x0F\x00\x37\xA3\x10\x60\x66\x0F"
+                         "\x6E\xC0\x66\x0F\x7E\xC3\xF4"); /* movd xmm0,eax; movd ebx,xmm0 */
+    u32 one = 0;
+    (void)state;
+    r->v->cr4 |= CR4_OSFXSR;
+    vcpu_mode_changed(r->v);
+    assert_int_equal(rig_run(r, 0), RUN_HALTED);
+    (void)!mem_read(&r->mem, 0x6000, &one, sizeof one);
+    assert_int_equal(one, 0x3F800000);
+    assert_int_equal(r->v->gpr[RAX] & 0xFFFF, 0x105);
+    assert_int_equal(peek(r, 0x6010), 5);
+    assert_int_equal(r->v->gpr[RBX] & 0xFFFF, 0x105);
+    assert_int_equal(r->v->fx.fcw, 0x37F);
+    rig_destroy(r);
+}
+
+/* The way a failed emulation takes, without needing one. */
+static enum kvm_next failed_emulation(struct rig *r, u32 why)
+{
+    struct kvm_cpu *k = kvm_of(r->v);
+    if (kvm_state_load(k, r->v, &k->why) < 0) fail_msg("%s", k->why.text);
+    k->run->kvm_valid_regs = 0; /* nothing ran that could have shared them */
+    kvm_state_ran(k);
+    k->run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+    k->run->internal.suberror = why;
+    return kvm_exit_handle(k, r->v);
+}
+
+static void test_step(void **state)
+{
+    struct rig *r = MAKE("\xDB\xE3\xCD\x20\xF4"); /* fninit; int 20h; hlt */
+    struct kvm_cpu *k = kvm_of(r->v);
+    (void)state;
+    assert_int_equal(failed_emulation(r, KVM_INTERNAL_ERROR_EMULATION), KVM_NEXT_RUN);
+    assert_int_equal(r->v->stats.kvm_steps, 1);
+    assert_int_equal(k->copy.held, 0);
+    assert_int_equal(kvm_state_store(k, r->v, PART_ALL, &k->why), 0);
+    assert_int_equal(r->v->rip, CODE + 2);
+    assert_int_equal(r->v->fx.fcw, 0x37F); /* 40h before */
+    assert_int_equal(failed_emulation(r, KVM_INTERNAL_ERROR_EMULATION), KVM_NEXT_RUN);
+    assert_int_equal(kvm_state_store(k, r->v, PART_ALL, &k->why), 0);
+    assert_int_equal(r->v->rip, HANDLER);
+    assert_int_equal(rig_run(r, 0), RUN_HALTED);
+    assert_int_equal(r->v->rip, CODE + 5);
+    r->v->rip = CODE + 4;
+    assert_int_equal(failed_emulation(r, KVM_INTERNAL_ERROR_EMULATION), KVM_NEXT_HALT);
+    rig_destroy(r);
+}
+
+static void test_other_internal_errors_are_failures(void **state)
+{
+    struct rig *r = MAKE("\xF4");
+    struct kvm_cpu *k = kvm_of(r->v);
+    (void)state;
+    assert_int_equal(failed_emulation(r, KVM_INTERNAL_ERROR_DELIVERY_EV), KVM_NEXT_FAIL);
+    assert_int_equal(kvm_state_store(k, r->v, PART_ALL, &k->why), 0);
+    kvm_fail_describe(k, r->v);
+    assert_non_null(strstr(k->why.text, "cannot deliver an event"));
+    assert_non_null(strstr(k->why.text, "CS:RIP 0:1000, bytes f4"));
+    assert_int_equal(failed_emulation(r, 1000), KVM_NEXT_FAIL);
+    assert_non_null(strstr(k->why.text, "internal error"));
     rig_destroy(r);
 }
 
@@ -372,6 +442,9 @@ int main(void)
     struct err e;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_state_round_trip),
                                        cmocka_unit_test(test_bad_state_is_a_failure),
+                                       cmocka_unit_test(test_instructions_emulations_lack),
+                                       cmocka_unit_test(test_step),
+                                       cmocka_unit_test(test_other_internal_errors_are_failures),
                                        cmocka_unit_test(test_cpuid),
                                        cmocka_unit_test(test_named_models_keep_promises),
                                        cmocka_unit_test(test_memory),

@@ -5,6 +5,7 @@
  * KVM never filters x2APIC registers; without an APIC in KVM they exit too. The TSC is KVM's to
  * read and ours to write. Spec: api.rst KVM_X86_SET_MSR_FILTER, KVM_CAP_X86_USER_SPACE_MSR. */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "engine/kvm/kvm_internal.h"
@@ -48,11 +49,6 @@ struct msr_list {
     u32 nmsrs, index[MSR_LIST_MAX];
 };
 static_assert(offsetof(struct msr_list, index) == offsetof(struct kvm_msr_list, indices), "layout");
-struct msr_block {
-    u32 nmsrs, pad;
-    struct kvm_msr_entry row[KVM_MSRS_MAX];
-};
-static_assert(offsetof(struct msr_block, row) == offsetof(struct kvm_msrs, entries), "layout");
 
 static int set_filter(const struct kvm_vm *vm, struct err *e)
 {
@@ -103,7 +99,7 @@ bool kvm_msr_owned(const struct kvm_vm *vm, u32 addr)
 }
 
 /* Moves them all, and says which one KVM did not take. */
-static int transfer(const struct kvm_cpu *k, struct msr_block *b, bool store, struct err *e)
+static int transfer(const struct kvm_cpu *k, struct kvm_msr_block *b, bool store, struct err *e)
 {
     const char *what = store ? "KVM_GET_MSRS" : "KVM_SET_MSRS";
     int rc = kvm_call(k->fd, store ? KVM_GET_MSRS : KVM_SET_MSRS, b, what, e);
@@ -114,7 +110,7 @@ static int transfer(const struct kvm_cpu *k, struct msr_block *b, bool store, st
 
 int kvm_msr_weaknesses(const struct kvm_vm *vm, int fd, struct err *e)
 {
-    struct msr_block b = {.nmsrs = 1, .row[0].index = MSR_ARCH_CAP};
+    struct kvm_msr_block b = {.nmsrs = 1, .row[0].index = MSR_ARCH_CAP};
     if (ioctl(vm->dev, KVM_GET_MSRS, &b) != 1) return 0;
     int rc = kvm_call(fd, KVM_SET_MSRS, &b, "KVM_SET_MSRS ARCH_CAPABILITIES", e);
     return rc < 0 ? rc : 0;
@@ -122,21 +118,25 @@ int kvm_msr_weaknesses(const struct kvm_vm *vm, int fd, struct err *e)
 
 int kvm_msr_load(struct kvm_cpu *k, const struct vcpu *v, struct err *e)
 {
-    struct msr_block b = {.nmsrs = k->vm->msrs};
+    struct kvm_msr_block b = {.nmsrs = k->vm->msrs};
     for (u32 i = 0; i < k->vm->msrs; i++) {
         u32 row = k->vm->msr[i];
         b.row[i].index = kept[row].addr;
         b.row[i].data = *(const u64 *)(const void *)((const u8 *)v + kept[row].field);
     }
-    return transfer(k, &b, false, e);
+    if (k->copy.known & PART_MSRS && !memcmp(&b, &k->copy.msrs, sizeof b)) return 0;
+    int rc = transfer(k, &b, false, e);
+    k->copy.msrs = b;
+    return rc;
 }
 
 int kvm_msr_store(struct kvm_cpu *k, struct vcpu *v, struct err *e)
 {
-    struct msr_block b = {.nmsrs = k->vm->msrs};
-    for (u32 i = 0; i < k->vm->msrs; i++) b.row[i].index = kept[k->vm->msr[i]].addr;
-    int rc = transfer(k, &b, true, e);
+    struct kvm_msr_block *b = &k->copy.msrs;
+    *b = (struct kvm_msr_block){.nmsrs = k->vm->msrs};
+    for (u32 i = 0; i < k->vm->msrs; i++) b->row[i].index = kept[k->vm->msr[i]].addr;
+    int rc = transfer(k, b, true, e);
     for (u32 i = 0; i < k->vm->msrs && rc == 0; i++)
-        *(u64 *)(void *)((u8 *)v + kept[k->vm->msr[i]].field) = b.row[i].data;
+        *(u64 *)(void *)((u8 *)v + kept[k->vm->msr[i]].field) = b->row[i].data;
     return rc;
 }

@@ -207,6 +207,8 @@ static int find_sizes(struct kvm_vm *vm, struct err *e)
     int xsave = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
     vm->xsave_bytes = xsave > (int)sizeof(struct kvm_xsave) ? (u32)xsave : sizeof(struct kvm_xsave);
     vm->sregs2 = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_SREGS2) > 0;
+    int shared = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS);
+    vm->shared = shared > 0 ? (u32)shared : 0;
     vm->supported = kvm_cpuid_supported(vm->dev, e);
     if (!vm->supported) return e->code;
     find_xstate(vm);
@@ -221,6 +223,14 @@ static int place_real_mode_pages(const struct kvm_vm *vm, struct err *e)
     int rc = kvm_call(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity, "KVM_SET_IDENTITY_MAP_ADDR", e);
     if (rc < 0) return rc;
     return kvm_call(vm->fd, KVM_SET_TSS_ADDR, (void *)TSS_GPA, "KVM_SET_TSS_ADDR", e);
+}
+
+/* Without this capability (Linux 5.14) KVM answers an instruction of user code it cannot emulate
+ * with #UD, as it did for ever; with it such an instruction comes to step.c like a supervisor's. */
+static void ask_for_failures(const struct kvm_vm *vm)
+{
+    struct kvm_enable_cap cap = {.cap = KVM_CAP_EXIT_ON_EMULATION_FAILURE, .args[0] = 1};
+    (void)ioctl(vm->fd, KVM_ENABLE_CAP, &cap);
 }
 
 static void destroy(struct kvm_vm *vm)
@@ -243,6 +253,7 @@ static int set_up(struct kvm_vm *vm, struct err *e)
     if (vm->fd < 0) return vm->fd;
     int rc = find_sizes(vm, e);
     if (rc < 0) return rc;
+    ask_for_failures(vm);
     rc = place_real_mode_pages(vm, e);
     return rc < 0 ? rc : kvm_msr_setup(vm, e);
 }

@@ -21,10 +21,9 @@ static void copy_component(struct vcpu *v, u8 *at, u32 bit, bool store)
     }
 }
 
-int kvm_xsave_pack(struct kvm_cpu *k, const struct vcpu *v, struct err *e)
+int kvm_xsave_pack(const struct kvm_cpu *k, const struct vcpu *v, u8 *area, struct err *e)
 {
     struct vcpu *mine = (struct vcpu *)(uintptr_t)v; /* only read */
-    u8 *area = k->xsave;
     const u64 have = k->vm->xcr0;
     u64 beyond = xstate_inuse(v) & ~have;
     if (beyond)
