@@ -8,21 +8,38 @@
 
 /* ---- I/O ------------------------------------------------------------------------------------- */
 
-/* @count items of @size bytes each, one port: string I/O comes in one exit. */
+/* One element; its bytes at @at. */
+static void port_element(const struct kvm_run *run, struct vcpu *v, u8 *at)
+{
+    u32 val = 0;
+    if (run->io.direction == KVM_EXIT_IO_OUT) {
+        memcpy(&val, at, run->io.size);
+        v->env->port_out(v->env->ctx, v, run->io.port, val, run->io.size);
+    } else {
+        val = v->env->port_in(v->env->ctx, v, run->io.port, run->io.size);
+        memcpy(at, &val, run->io.size);
+    }
+}
+
+/* Several elements of a string instruction come in one exit, inside KVM's page. False: nobody takes
+ * them at once. */
+static bool port_string(const struct kvm_run *run, struct vcpu *v, u8 *at)
+{
+    const struct cpu_env *env = v->env;
+    const struct port_string s = {
+        .port = run->io.port, .bytes = run->io.size, .count = run->io.count, .buf = at};
+    bool out = run->io.direction == KVM_EXIT_IO_OUT;
+    if (s.count < 2 || !(out ? env->port_out_string : env->port_in_string)) return false;
+    if (out) env->port_out_string(env->ctx, v, &s);
+    else env->port_in_string(env->ctx, v, &s);
+    return true;
+}
+
 static void port_io(const struct kvm_run *run, struct vcpu *v)
 {
     u8 *at = (u8 *)(uintptr_t)run + run->io.data_offset;
-    const u32 size = run->io.size;
-    for (u32 i = 0; i < run->io.count; i++, at += size) {
-        u32 val = 0;
-        if (run->io.direction == KVM_EXIT_IO_OUT) {
-            memcpy(&val, at, size);
-            v->env->port_out(v->env->ctx, v, run->io.port, val, size);
-        } else {
-            val = v->env->port_in(v->env->ctx, v, run->io.port, size);
-            memcpy(at, &val, size);
-        }
-    }
+    if (port_string(run, v, at)) return;
+    for (u32 i = 0; i < run->io.count; i++) port_element(run, v, at + i * run->io.size);
 }
 
 /* Largest naturally aligned power of two at @gpa within @bytes, at most 8. */

@@ -46,11 +46,12 @@ struct kvm_vm {
     u32 generation;                            /* of @mem */
     u64 a20_clear;
     bool dirty_log;
-    u32 running;    /* vCPUs inside run()                                               */
-    bool tsc_based; /* tsc_base is known                                                */
-    bool tsc_fixed; /* this KVM takes no TSC offset: tsc_base is what guests have to take */
-    u64 tsc_seen;   /* no guest has read more, less its own offset                      */
-    u64 tsc_base;   /* KVM's offset of a guest whose tsc_offset is 0                    */
+    int dirty_removed; /* pages told of when their regions went */
+    u32 running;       /* vCPUs inside run()                                               */
+    bool tsc_based;    /* tsc_base is known                                                */
+    bool tsc_fixed;    /* this KVM takes no TSC offset: tsc_base is what guests have to take */
+    u64 tsc_seen;      /* no guest has read more, less its own offset                      */
+    u64 tsc_base;      /* KVM's offset of a guest whose tsc_offset is 0                    */
 };
 
 struct kvm_cpu {

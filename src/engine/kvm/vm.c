@@ -81,19 +81,57 @@ static int set_region(const struct kvm_vm *vm, u32 id, const struct kvm_region *
     return rc < 0 ? rc : 0;
 }
 
+/* The guest wrote the page at @at: tell of it wherever it is mapped now, which need not be where it
+ * was written - slots move, and A20 comes and goes. */
+static void page_written(const struct kvm_vm *vm, hva_t at)
+{
+    for (u32 i = 0; i < vm->mem->slots; i++) {
+        const struct mem_slot *s = &vm->mem->slot[i];
+        const u64 offset = (u64)((uintptr_t)at - (uintptr_t)s->hva);
+        if (offset < s->bytes) mem_wrote(vm->mem, s->base + offset, PAGE_BYTES);
+    }
+}
+
+/* Pages of one region written since the last call. */
+static int take_region(struct kvm_vm *vm, u32 id, struct err *e)
+{
+    const struct kvm_region *k = &vm->region[id];
+    u64 pages = k->bytes >> PAGE_SHIFT, words = (pages + 63) / 64;
+    int count = 0;
+    u64 *map = calloc(words, sizeof *map);
+    if (!map) return err_set(e, E_NOMEM, "KVM: dirty log");
+    struct kvm_dirty_log log = {.slot = id, .dirty_bitmap = map};
+    int rc = kvm_call(vm->fd, KVM_GET_DIRTY_LOG, &log, "KVM_GET_DIRTY_LOG", e);
+    for (u64 w = 0; w < words && rc >= 0; w++) {
+        for (u64 left = map[w]; left; left &= left - 1, count++)
+            page_written(vm, k->hva + ((w * 64 + (u64)__builtin_ctzll(left)) << PAGE_SHIFT));
+    }
+    free(map);
+    return rc < 0 ? rc : count;
+}
+
+/* A region KVM forgets; what it had noted of it first. */
+static int remove_region(struct kvm_vm *vm, u32 id, struct err *e)
+{
+    int rc = vm->dirty_log ? take_region(vm, id, e) : 0;
+    if (rc < 0) return rc;
+    vm->dirty_removed += rc;
+    vm->region[id].bytes = 0;
+    return set_region(vm, id, &vm->region[id], e);
+}
+
 /* Take away what is not in @r any more; what stays is taken out of @r. */
 static int remove_stale(struct kvm_vm *vm, struct regions *r, struct err *e)
 {
     for (u32 id = 0; id < KVM_REGIONS_MAX; id++) {
-        struct kvm_region *k = &vm->region[id];
+        const struct kvm_region *k = &vm->region[id];
         bool stays = false;
         for (u32 i = 0; i < r->count && k->bytes && !stays; i++) {
             stays = same_region(&r->row[i], k);
             if (stays) r->row[i].bytes = 0;
         }
         if (!k->bytes || stays) continue;
-        k->bytes = 0;
-        int rc = set_region(vm, id, k, e);
+        int rc = remove_region(vm, id, e);
         if (rc < 0) return rc;
     }
     return 0;
@@ -147,31 +185,12 @@ int kvm_dirty_log(struct kvm_vm *vm, bool on, struct err *e)
     return rc;
 }
 
-/* Pages of one region written since the last call. */
-static int take_region(struct kvm_vm *vm, u32 id, struct err *e)
-{
-    const struct kvm_region *k = &vm->region[id];
-    u64 pages = k->bytes >> PAGE_SHIFT, words = (pages + 63) / 64;
-    int count = 0;
-    u64 *map = calloc(words, sizeof *map);
-    if (!map) return err_set(e, E_NOMEM, "KVM: dirty log");
-    struct kvm_dirty_log log = {.slot = id, .dirty_bitmap = map};
-    int rc = kvm_call(vm->fd, KVM_GET_DIRTY_LOG, &log, "KVM_GET_DIRTY_LOG", e);
-    for (u64 w = 0; w < words && rc >= 0; w++) {
-        for (u64 left = map[w]; left; left &= left - 1, count++) {
-            u64 page = w * 64 + (u64)__builtin_ctzll(left);
-            gpa_t gpa = (k->base + (page << PAGE_SHIFT)) & ~vm->a20_clear;
-            mem_wrote(vm->mem, gpa, PAGE_BYTES);
-        }
-    }
-    free(map);
-    return rc < 0 ? rc : count;
-}
-
 int kvm_dirty_take(struct kvm_vm *vm, struct err *e)
 {
-    int total = 0, rc = 0;
+    int rc = 0;
     pthread_mutex_lock(&vm->lock);
+    int total = vm->dirty_removed;
+    vm->dirty_removed = 0;
     for (u32 i = 0; i < KVM_REGIONS_MAX && rc >= 0; i++) {
         if (!vm->region[i].bytes) continue;
         rc = take_region(vm, i, e);
