@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -27,12 +28,32 @@ static const struct err_row *find(int code)
     return NULL;
 }
 
+/* The text of @fmt in @bytes. Of a long one its first and its last part: what it is about stands at
+ * the beginning, and why at the end. */
+static void put_text(char *to, size_t bytes, const char *fmt, va_list ap)
+{
+    static const char gap[] = "[...]";
+    char *all = NULL;
+    const int n = vasprintf(&all, fmt, ap);
+    if (n < 0) {
+        snprintf(to, bytes, "out of memory");
+        return;
+    }
+    snprintf(to, bytes, "%s", all);
+    if ((size_t)n >= bytes) {
+        const size_t tail = bytes / 2, from = bytes - tail - sizeof gap;
+        memcpy(to + from, gap, sizeof gap - 1);
+        memcpy(to + from + sizeof gap - 1, all + n - tail, tail + 1);
+    }
+    free(all);
+}
+
 int err_set(struct err *e, int code, const char *fmt, ...)
 {
     if (!e) return code;
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(e->text, sizeof e->text, fmt, ap);
+    put_text(e->text, sizeof e->text, fmt, ap);
     va_end(ap);
     text_one_line(e->text);
     e->code = code;
@@ -43,6 +64,9 @@ static int code_of_errno(int sys)
 {
     switch (sys) {
     case ENOENT: return E_NOENT;
+    case EISDIR:
+    case ENOTDIR:
+    case ENAMETOOLONG: return E_INVAL;
     case EACCES:
     case EPERM: return E_PERM;
     case ENOMEM: return E_NOMEM;
@@ -60,7 +84,7 @@ int err_errno(struct err *e, const char *fmt, ...)
     char what[ERR_TEXT_BYTES - 128]; /* leaves room for the reason */
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(what, sizeof what, fmt, ap);
+    put_text(what, sizeof what, fmt, ap);
     va_end(ap);
     char buf[96];
     return err_set(e, code, "%s: %s", what, strerror_r(sys, buf, sizeof buf));

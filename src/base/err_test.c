@@ -16,13 +16,31 @@ static void test_set(void **state)
     assert_int_equal(err_set(NULL, E_INVAL, "nobody listens"), E_INVAL);
 }
 
+/* A long text keeps its begin and its end. */
+static void test_long(void **state)
+{
+    static char name[100000];
+    struct err e;
+    (void)state;
+    memset(name, 'a', sizeof name - 1);
+    for (size_t n = ERR_TEXT_BYTES - 20; n < ERR_TEXT_BYTES + 20; n++) {
+        (void)err_set(&e, E_INVAL, "disk '%s': bad", name + sizeof name - 1 - n);
+        assert_in_range(strlen(e.text), min_u64(n, ERR_TEXT_BYTES - 1), ERR_TEXT_BYTES - 1);
+        assert_memory_equal(e.text, "disk 'aaaa", 10);
+        assert_string_equal(e.text + strlen(e.text) - 10, "aaaa': bad");
+    }
+    errno = ENAMETOOLONG;
+    assert_int_equal(err_errno(&e, "disk '%s'", name), E_INVAL);
+    assert_non_null(strstr(e.text, "aaa': File name too long"));
+}
+
 static void test_errno(void **state)
 {
     (void)state;
     static const struct {
         int sys, code;
-    } cases[] = {{ENOENT, E_NOENT}, {EACCES, E_PERM},  {EPERM, E_PERM},
-                 {ENOMEM, E_NOMEM}, {ENOSPC, E_NOSPC}, {EIO, E_SYS}};
+    } cases[] = {{ENOENT, E_NOENT}, {EACCES, E_PERM},  {EPERM, E_PERM}, {ENOMEM, E_NOMEM},
+                 {ENOSPC, E_NOSPC}, {EISDIR, E_INVAL}, {EIO, E_SYS}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct err e = {0};
         char want[200];
@@ -87,8 +105,11 @@ static void test_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_set),   cmocka_unit_test(test_errno),
-        cmocka_unit_test(test_wrap),  cmocka_unit_test(test_long_texts_are_cut),
+        cmocka_unit_test(test_set),
+        cmocka_unit_test(test_long),
+        cmocka_unit_test(test_errno),
+        cmocka_unit_test(test_wrap),
+        cmocka_unit_test(test_long_texts_are_cut),
         cmocka_unit_test(test_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

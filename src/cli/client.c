@@ -119,6 +119,7 @@ static int send_all(int fd, const char *at, size_t n, struct err *e)
     while (n > 0) {
         ssize_t took = send(fd, at, n, MSG_NOSIGNAL);
         if (took < 0 && errno == EINTR) continue;
+        if (took < 0 && errno == EPIPE) return 0; /* refused before its end: the reply says why */
         if (took < 0) return err_errno(e, "request");
         at += took, n -= (size_t)took;
     }

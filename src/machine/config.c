@@ -42,6 +42,8 @@ static int check(const struct ring3_config *c, struct err *e)
 {
     if (c->initrd && !c->kernel)
         return err_set(e, E_INVAL, "initrd '%s': there is no kernel to take it", c->initrd);
+    if (c->vars && c->kernel && !c->firmware)
+        return err_set(e, E_INVAL, "vars '%s': there is no firmware to use it", c->vars);
     if (!c->name || !*c->name) return err_set(e, E_INVAL, "the machine's name is empty");
     if (c->drives > RING3_DRIVES_MAX)
         return err_set(e, E_INVAL, "%u drives: at most %d", c->drives, RING3_DRIVES_MAX);

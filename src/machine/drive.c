@@ -228,6 +228,7 @@ static int parse_order(struct boot_order *out, const char *text, size_t len)
 int boot_order_parse(struct boot_order *out, const char *spec, struct err *e)
 {
     *out = (struct boot_order){.order = "cdn"};
+    if (spec && !*spec) return err_set(e, E_INVAL, "--boot '': neither order= nor menu=");
     for (const char *at = spec; at && *at;) {
         size_t len = strcspn(at, ",");
         int rc = -1;

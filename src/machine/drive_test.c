@@ -119,8 +119,8 @@ static void test_boot(void **state)
     assert_int_equal(boot_order_parse(&b, "order=dac,menu=on", &e), 0);
     assert_string_equal(b.order, "dac");
     assert_true(b.menu);
-    static const char *const wrong[] = {"order=", "order=x", "order=cc",    "order=acdna",
-                                        "menu=1", "cdn",     "order=c,menu"};
+    static const char *const wrong[] = {
+        "", "order=", "order=x", "order=cc", "order=acdna", "menu=1", "cdn", "order=c,menu"};
     for (u32 i = 0; i < ARRAY_LEN(wrong); i++) {
         assert_int_equal(boot_order_parse(&b, wrong[i], &e), E_INVAL);
         assert_non_null(strstr(e.text, "--boot"));
