@@ -22,7 +22,13 @@ GT_IMAGES := $(GT_SUITES:%=$(GT_DIR)/%.elf) $(GT_HOSTILE:%=$(GT_DIR)/hostile/%.e
   $(GT_SUITES32:%=$(GT_DIR)/%.elf)
 
 .PHONY: guest-tests
-guest-tests: $(GT_IMAGES) $(GT_DIR)/sector.img
+guest-tests: $(GT_IMAGES) $(GT_DIR)/sector.img $(GT_DIR)/hostile/flash.fd
+
+# firmware that is hostile
+$(GT_DIR)/hostile/flash.fd: guest/hostile/flash.S
+	@mkdir -p $(@D)
+	$(GT_CC) -m32 -c $< -o $@.o
+	ld -m elf_i386 -Ttext 0 -e 0 --oformat binary $@.o -o $@
 
 # a disk that a BIOS starts
 $(GT_DIR)/sector.img: guest/boot/sector.S

@@ -23,6 +23,8 @@ pagetables    60       1
 badstack      60       1
 garbage       90       1
 kgarbage      10       any
+dma           60       1
+flash         60       1
 '
 # Sanitizers are slow, and their leak checker needs system calls the jail forbids.
 JAIL=() SLOWER=1
@@ -45,11 +47,22 @@ allowed() { # status list...
     return 1
 }
 
+# What an image is, and what its machine has.
+options_of() { # name
+    case $1 in
+    flash) options=(--firmware "$B/guest-tests/hostile/flash.fd") ;;
+    dma) options=(--kernel "$B/guest-tests/hostile/dma.elf" --drive "file=$disk,snapshot" --cdrom "$disk"
+        --drive "file=$disk,snapshot,readonly,if=virtio" --display "png:$disk.png") ;;
+    *) options=(--kernel "$B/guest-tests/hostile/$1.elf") ;;
+    esac
+}
+
 run_image() { # engine name seconds statuses...
-    local engine=$1 name=$2 limit=$3 out rc why=
+    local engine=$1 name=$2 limit=$3 out rc why="" options
     shift 3
     [ "$limit" -lt 60 ] || limit=$((limit * SLOWER)) # what must end by itself
-    out=$(timeout -k 5 $((limit + 30)) "$RING3" run --kernel "$B/guest-tests/hostile/$name.elf" --serial stdio --debug-exit \
+    options_of "$name"
+    out=$(timeout -k 5 $((limit + 30)) "$RING3" run "${options[@]}" --control none --serial stdio --debug-exit \
         --memory 128M --timeout "$limit" --engine "$engine" --no-reboot "${JAIL[@]}" 2>&1 </dev/null | tr -d '\0\r'; exit "${PIPESTATUS[0]}")
     rc=$?
     allowed $rc "$@" || why="exit status $rc, not $*"
@@ -62,6 +75,11 @@ run_image() { # engine name seconds statuses...
 }
 
 failed=0
+dir=$(mktemp -d)
+chmod 777 "$dir"
+trap 'rm -rf "$dir"' EXIT
+disk=$dir/disk
+truncate -s 4M "$disk"
 [ -n "${ENGINES:-}" ] || { ENGINES=interp; ! works bt || ENGINES+=" bt"; }
 for engine in $ENGINES; do
     while read -r name limit statuses; do
