@@ -15,7 +15,7 @@ ROWS='
 triple        20       4
 clispin       3        6
 hltoff        3        6
-irqstorm      60       1
+irqstorm     120       1
 ports         60       1
 portsall      60       1 0 3 4 6
 mmio          60       1

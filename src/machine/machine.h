@@ -85,6 +85,7 @@ struct machine {
     struct loop_wake *request; /* reset_wanted, ended or stop_wanted changed */
     struct loop_timer *deadline, *timeout;
     pthread_mutex_t deadline_lock; /* orders reads of clk_next_ns with arming */
+    u64 deadline_after_ns;         /* timers rest until then; under deadline_lock */
 
     pthread_mutex_t run_lock;
     pthread_cond_t parked_cond;

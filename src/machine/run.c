@@ -9,12 +9,16 @@
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
+/* Timers with periods shorter than their work takes must leave the bus lock to the vCPUs, too. */
+#define TIMERS_GAP_NS US_TO_NS(20)
+
 void machine_deadline_moved(void *machine)
 {
     struct machine *m = machine;
     pthread_mutex_lock(&m->deadline_lock);
-    u64 due = clk_next_ns(&m->clk), now = clk_now_ns(&m->clk);
-    loop_timer_set(m->deadline, due == UINT64_MAX ? due : due > now ? due - now : 0);
+    u64 next = clk_next_ns(&m->clk), now = clk_now_ns(&m->clk);
+    u64 due = max_u64(next, min_u64(m->deadline_after_ns, now + TIMERS_GAP_NS));
+    loop_timer_set(m->deadline, next == UINT64_MAX ? next : due > now ? due - now : 0);
     pthread_mutex_unlock(&m->deadline_lock);
 }
 
@@ -24,6 +28,9 @@ static void on_deadline(void *machine)
     bus_lock(&m->bus);
     clk_run(&m->clk);
     bus_unlock(&m->bus);
+    pthread_mutex_lock(&m->deadline_lock);
+    m->deadline_after_ns = clk_now_ns(&m->clk) + TIMERS_GAP_NS;
+    pthread_mutex_unlock(&m->deadline_lock);
     machine_deadline_moved(m);
 }
 
