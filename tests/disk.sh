@@ -2,7 +2,7 @@
 # disk.sh - disks end to end: Debian's cloud kernel with its own drivers reads and writes images through IDE, ATAPI and virtio;
 # what the host then finds in them is compared. Read-only, snapshots, slices; images that shrink or are full while the
 # guest runs; what cannot be a disk. With SeaBIOS: a boot sector from every kind of drive, and GRUB from an ISO.
-# timeout: 400
+# timeout: 500
 set -u
 # shellcheck source=tests/lib/tiny.sh
 . tests/lib/tiny.sh
@@ -167,6 +167,41 @@ wait_for_long() { # as wait_for, up to 60 s
 }
 shrinking ide sda
 shrinking virtio vda
+
+# While the guest runs its image grows, and then another takes its name: the guest keeps the disk it has, and what it writes is in
+# that file.
+leaving() { # interface device
+    local pid
+    head -c 2M /dev/urandom >leave.img
+    ln -f leave.img kept.img
+    : >raw
+    guest "dd if=/dev/urandom of=/tmp/x bs=64k count=4 2>/dev/null
+dd if=/tmp/x of=/dev/$2 bs=64k conv=fsync 2>/dev/null; sum x /tmp/x; echo now
+n=0; while [ \$n -lt 100 ] && dd if=/dev/$2 of=/dev/null bs=64k skip=8 count=1 iflag=direct 2>/dev/null; do
+n=\$((n + 1)); usleep 50000; done
+dd if=/tmp/x of=/dev/$2 bs=64k seek=16 conv=fsync 2>/dev/null || echo write failed
+dd if=/tmp/x of=/dev/$2 bs=64k seek=31 conv=fsync 2>/dev/null || echo end of disk
+dd if=/dev/$2 of=/tmp/y bs=64k count=4 skip=16 iflag=direct 2>/dev/null; sum y /tmp/y" \
+        --drive file=leave.img,if="$1" &
+    pid=$!
+    if wait_for_long grep -q '^now' raw; then
+        truncate -s 4M leave.img
+        rm leave.img
+        head -c 1M /dev/zero >leave.img
+        cp leave.img other.was
+    fi
+    wait $pid
+    local x
+    x=$(sed -n 's/^x //p' console)
+    says "$1: an image that leaves: the guest finishes" finished
+    is "$1: an image that leaves: writes go on" "$x 0" "$(sed -n 's/^y //p' console) $(grep -c 'write failed' console)"
+    says "$1: an image that grows: the disk does not" 'end of disk'
+    is "$1: an image that leaves: what was written is in it" "$x $x" \
+        "$(head -c 256K kept.img | md5sum | cut -c1-32) $(tail -c +1048577 kept.img | head -c 256K | md5sum | cut -c1-32)"
+    is "$1: the file that took its name is not touched" "$(sum other.was)" "$(sum leave.img)"
+}
+leaving ide sda
+leaving virtio vda
 
 # A file system with room for a quarter of what the guest writes.
 full() {
