@@ -71,6 +71,7 @@ struct breakpoints {
     gva_t at[BREAKPOINTS_MAX];
 };
 
+enum { VCPU_GROUPS = 8 };
 /* Words an engine's generated code reaches through its pointer to struct vcpu; meaningless between
  * runs. */
 struct engine_words {
@@ -81,7 +82,8 @@ struct engine_words {
     u64 save[4]; /* for registers borrowed inside one sequence */
     u64 jump_cache, jump_mask;
     void *vec_load, *vec_save; /* routines for the host's vector width */
-    u64 seg_guard[2]; /* FS, GS in 32-bit code: added to addresses, so that bad ones fault */
+    u64 seg_guard[2];       /* FS, GS in 32-bit code: added to addresses, so that bad ones fault */
+    u64 group[VCPU_GROUPS]; /* host addresses that accesses of a block share */
 };
 /* The same for x87 and MMX instructions. */
 struct engine_x87 {

@@ -16,9 +16,9 @@
 #define JUMP_CODE 262144
 #define V_VEC_LOAD 256
 #define V_VEC_SAVE 264
-#define V_MXCSR 1048
-#define V_VEC 1536
-#define V_K 3584
+#define V_MXCSR 1112
+#define V_VEC 1600
+#define V_K 3648
 /* enum bt_exit */
 #define EXIT_STEP 0
 #define EXIT_LINK 1

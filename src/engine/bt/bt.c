@@ -221,7 +221,7 @@ const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b,
     u32 bytes = bt_translate(&s->bt, b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
     v->stats.bt_translate_ns += clk_host_ns() - start;
     v->stats.bt_translations++;
-    v->stats.bt_translated += made.marks;
+    v->stats.bt_translated += made.insns;
     return bt_dumped(s, code_add(&s->code, &made, p, bytes));
 }
 

@@ -51,10 +51,12 @@ enum bt_exit {
 };
 
 /* ---- translation of one block (translate.c) ---- */
-enum { BT_BLOCK_INSNS = 64, BT_BLOCK_CODE_BYTES = 16384, BT_POLL_BYTES = 7 };
+enum { BT_BLOCK_INSNS = 64, BT_BLOCK_MARKS = 2 * BT_BLOCK_INSNS + VCPU_GROUPS };
+enum { BT_BLOCK_CODE_BYTES = 16384, BT_POLL_BYTES = 7 };
 struct bt_mark {   /* where a guest instruction's host code starts */
     u16 host_off;  /* from the block's code start */
     u16 guest_off; /* from the page's start       */
+    u16 again;     /* where it starts again after a fault: host_off, or its second form */
 };
 struct bt_block {
     u32 code_off; /* of the far entry, in the code cache        */
@@ -62,9 +64,10 @@ struct bt_block {
     u16 near_off;  /* near entry, from code_off: the poll, BT_POLL_BYTES, and the rest */
     u16 guest_off; /* first byte, from the page's start          */
     u16 guest_end;
+    u16 insns; /* guest instructions */
     u16 marks;
     u32 copy_off;               /* the guest code it was made of, in the code cache */
-    const struct bt_mark *mark; /* [marks], ascending in both */
+    const struct bt_mark *mark; /* [marks], ascending in host_off; the first [insns] in both */
 };
 /* What is known about instructions of a page, by byte offset, from earlier executions. */
 struct bt_hints {
@@ -80,7 +83,7 @@ struct bt_out {
     u8 *rw;
     u32 off;
     u32 room; /* bytes, at least BT_BLOCK_CODE_BYTES */
-    struct bt_mark mark[BT_BLOCK_INSNS];
+    struct bt_mark mark[BT_BLOCK_MARKS];
 };
 /* Offsets in the code cache of the fixed pieces the blocks jump to (enter.S, copied there once).
  * All take what they say and may be jumped to with flags and every guest register live. */

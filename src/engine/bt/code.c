@@ -244,7 +244,7 @@ void code_kill(struct bt_code *c, gpa_t start, gpa_t end) { drop_range(c, start,
 bool code_room(struct bt_code *c)
 {
     if (c->used + BT_BLOCK_CODE_BYTES <= BT_CODE_BYTES && c->slots + 1 < BT_BLOCKS &&
-        c->marks + BT_BLOCK_INSNS + 1 <= BT_MARKS)
+        c->marks + BT_BLOCK_MARKS + 1 <= BT_MARKS)
         return false;
     code_drop_all(c);
     return true;

@@ -19,7 +19,7 @@ enum {
     BT_CODE_START = 2 * PAGE_BYTES,
     BT_BLOCKS = 1 << 17,
     BT_LINKS = 1 << 18,
-    BT_MARKS = 1 << 20,
+    BT_MARKS = 1 << 21,
     BT_PAGE_SETS = 2048,
     BT_PAGE_WAYS = 8,
     BLOCK_SETS = 1 << 15, /* of the index by physical address */

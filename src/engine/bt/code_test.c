@@ -22,12 +22,14 @@ static struct bt_code *make(void)
 static const struct bt_slot *add(struct bt_code *c, gpa_t page, u32 variant, u16 off, u16 insns)
 {
     struct bt_mark mark[BT_BLOCK_INSNS];
-    for (u16 n = 0; n < insns; n++) mark[n] = (struct bt_mark){(u16)(n * 16), (u16)(off + n * 4)};
+    for (u16 n = 0; n < insns; n++)
+        mark[n] = (struct bt_mark){(u16)(n * 16), (u16)(off + n * 4), (u16)(n * 16)};
     struct bt_block b = {.code_off = c->used,
                          .code_bytes = insns * 16u,
                          .near_off = 8,
                          .guest_off = off,
                          .guest_end = (u16)(off + insns * 4),
+                         .insns = insns,
                          .marks = insns,
                          .mark = mark};
     assert_false(code_room(c));
@@ -160,11 +162,12 @@ static void test_cross(void **state)
     (void)state;
     for (u32 which = 0; which < 2; which++) {
         struct bt_code *c = make();
-        struct bt_mark mark = {0, PAGE_BYTES - 2};
+        struct bt_mark mark = {0, PAGE_BYTES - 2, 0};
         struct bt_block b = {.code_off = c->used,
                              .code_bytes = BYTES,
                              .guest_off = PAGE_BYTES - 2,
                              .guest_end = PAGE_BYTES + 3,
+                             .insns = 1,
                              .marks = 1,
                              .mark = &mark};
         struct bt_page *p = code_page(c, PAGE, 0, true);

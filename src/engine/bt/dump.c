@@ -16,7 +16,7 @@ static void put_guest(const struct bt_code *c, const struct bt_slot *s, u64 rip)
 {
     const u32 bytes = (u32)s->b.guest_end - s->b.guest_off;
     const enum isa_mode mode = s->variant & VARIANT_32 ? ISA_32 : ISA_64;
-    dprintf(2, " guest code, %u instructions, %u bytes:\n", s->b.marks, bytes);
+    dprintf(2, " guest code, %u instructions, %u bytes:\n", s->b.insns, bytes);
     for (u32 at = 0; at < bytes && !is_cross(s);) {
         struct insn i;
         if (isa_decode(&i, c->rx + s->b.copy_off + at, bytes - at, mode) <= 0) break;

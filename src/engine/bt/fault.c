@@ -37,15 +37,19 @@ static bool leave(struct fault *f, void (*exit)(void), u64 arg)
 static bool leave_step(struct fault *f) { return leave(f, bt_exit_step, f->mark->guest_off); }
 
 /* Run the guest instruction's host code again from its start; the first one's is the near entry, as
- * the far entry needs T1. */
+ * the far entry needs T1. Behind a shared look-up that is its second form, which shares nothing:
+ * entries may have changed. */
 static bool again(struct fault *f)
 {
     u64 start = (u64)(uintptr_t)code_far(&f->s->code, f->slot);
-    start += max_u64(f->mark->host_off, f->slot->b.near_off);
+    start += max_u64(f->mark->again, f->slot->b.near_off);
     f->uc->uc_mcontext.gregs[REG_RIP] = (greg_t)start;
     f->uc->uc_mcontext.gregs[REG_R15] = (greg_t)f->s->v->eng.table; /* TB may have been borrowed */
     return true;
 }
+
+/* Is this the form of it that may use the look-up of another instruction? */
+static bool is_grouped(const struct fault *f) { return f->mark->again != f->mark->host_off; }
 
 /* The instruction at @off gets different code from now on. */
 static void retranslate(struct bt_state *s, const struct bt_slot *slot, u16 off, u8 *hint_bits)
@@ -106,8 +110,9 @@ static bool access_fault(struct fault *f)
 {
     struct insn host;
     if (isa_decode(&host, (const u8 *)(uintptr_t)f->pc, INSN_BYTES_MAX, ISA_64) <= 0) return false;
-    if (host.index != T2 || host.base >= GPRS) return leave_step(f);
+    if (host.index != T2 || host.base >= GPRS) return is_grouped(f) ? again(f) : leave_step(f);
     gva_t gva = (u64)f->uc->uc_mcontext.gregs[greg_of[host.base]] + bit_string_offset(f, &host);
+    gva += (u64)host.disp;
     /* #GP never means that writing is forbidden (the read-only view gives #PF): a read's entry
      * tells whether alignment is the reason, without setting D for a write that may never happen */
     const bool odd = f->trap == EXC_GP && host.mem_bytes >= 16 && gva & (host.mem_bytes - 1u);

@@ -94,27 +94,50 @@ void plan_find(struct plan_cache *c, struct plan *p, const struct insn *i)
 /* ---- spellings ---------------------------------------------------------------------------------
  */
 
+static bool is_spelling(const struct spelling *a, const struct spelling *b)
+{
+    return a->key == b->key && a->base == b->base && a->index == b->index &&
+           a->of_twin == b->of_twin && a->wide == b->wide;
+}
+static u32 spelling_index(const struct spelling *s)
+{
+    return isa_shape_index(s->key + s->base * 4u + s->of_twin + s->wide * 2u + s->index * 64u) %
+           SPELLINGS;
+}
+
+/* A displacement that is kept has a placeholder of four bytes. */
+static int spell_anew(struct spelling *s, const u8 *bytes, const struct insn *i,
+                      const struct respell_map *map, bool keep)
+{
+    struct respell_map m = *map;
+    if (s->wide && keep) m.disp = 0x5A5A5A5A;
+    return respell(s->bytes, bytes, i->len, (enum isa_mode)i->mode, &m);
+}
+
 bool plan_spell(struct plan_cache *c, struct spelling *s, const struct insn *i,
                 const struct plan *twin, const struct respell_map *map)
 {
     struct insn_head h;
     u8 bytes[INSN_BYTES_MAX];
-    bool keep = c && map->index != REG_NONE && i->mode == ISA_64 && isa_head(&h, i->bytes, i->len);
-    u64 key = keep ? h.key : 0;
-    struct spelling *known = NULL;
-    if (keep) known = &c->spelling[isa_shape_index(key + map->base * 4u + !!twin) % SPELLINGS];
-    if (keep && known->key == key && known->base == map->base && known->of_twin == !!twin) {
+    const bool keep = c && i->mode == ISA_64 && isa_head(&h, i->bytes, i->len);
+    *s = (struct spelling){.key = keep ? h.key : 0,
+                           .base = map->base,
+                           .index = map->index,
+                           .of_twin = twin,
+                           .wide = map->disp};
+    struct spelling *known = keep ? &c->spelling[spelling_index(s)] : NULL;
+    if (keep && is_spelling(known, s)) {
         *s = *known;
-        return true;
+    } else {
+        memcpy(bytes, i->bytes, sizeof bytes);
+        if (twin && keep) memcpy(bytes, twin->twin, h.len);
+        else if (twin) memcpy(bytes, twin->twin, sizeof bytes);
+        int len = spell_anew(s, bytes, i, map, keep);
+        if (len <= 0) return false;
+        s->imm_bytes = keep ? (u8)(i->len - h.len - h.disp_bytes) : 0;
+        s->len = (u8)(len - s->imm_bytes);
+        if (keep) *known = *s;
     }
-    *s = (struct spelling){.key = key, .base = map->base, .of_twin = twin};
-    memcpy(bytes, i->bytes, sizeof bytes);
-    if (twin && keep) memcpy(bytes, twin->twin, h.len);
-    else if (twin) memcpy(bytes, twin->twin, sizeof bytes);
-    int len = respell(s->bytes, bytes, i->len, (enum isa_mode)i->mode, map);
-    if (len <= 0) return false;
-    s->imm_bytes = keep ? (u8)(i->len - h.len - h.disp_bytes) : 0;
-    s->len = (u8)(len - s->imm_bytes);
-    if (keep) *known = *s;
+    if (s->wide && keep) memcpy(s->bytes + s->len - 4, &map->disp, 4);
     return true;
 }

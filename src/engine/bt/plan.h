@@ -21,9 +21,9 @@ struct plan {
 };
 struct spelling {
     u64 key;
-    u8 base;
-    bool of_twin;
-    u8 imm_bytes; /* the guest instruction's last ones, to be put behind @bytes */
+    u8 base, index;
+    bool of_twin, wide; /* wide: there is a displacement, 4 bytes in front of the immediate */
+    u8 imm_bytes;       /* the guest instruction's last ones, to be put behind @bytes */
     u8 len;
     u8 bytes[RESPELL_BYTES_MAX];
 };
@@ -36,8 +36,8 @@ struct plan_cache {
 /** plan_find - the plan of @i, of class COMPUTE, into @p. @c: borrowed; NULL: nothing is kept. */
 void plan_find(struct plan_cache *c, struct plan *p, const struct insn *i);
 /** plan_spell - @i (its twin when @twin is its plan, else NULL) with the registers and operand of
- * @map, which depends on nothing but its base; an index there marks what may be kept. False: there
- * is no such spelling. */
+ * @map, which depends on nothing but its base, index and displacement. False: there is no such
+ * spelling. */
 bool plan_spell(struct plan_cache *c, struct spelling *s, const struct insn *i,
                 const struct plan *twin, const struct respell_map *map);
 #endif

@@ -9,6 +9,8 @@
 #include "engine/bt/bt_internal.h"
 #include "engine/bt/emit_bits.h"
 #include "engine/bt/emit_ext.h"
+#include "engine/bt/trans_cold.h"
+#include "engine/bt/trans_group.h"
 
 enum { HOMED = 1 << R10 | 1 << R11 | 1 << R15 };
 enum {
@@ -18,41 +20,29 @@ enum {
     SAVE_ADDRESS = offsetof(struct vcpu, eng.save) + 16,
 };
 
-/* Code placed after the block's hot part, jumped to from the rel32 at @site. */
-enum cold_kind {
-    COLD_LINK,   /* exit to the same page: @arg = offset of the target   */
-    COLD_FAR,    /* exit to code_base + @arg                              */
-    COLD_JUMP,   /* RCX is in TB: give both back, exit to stubs.lookup with T1 */
-    COLD_STEP,   /* RCX is in TB: give it back, exit to stubs.step        */
-    COLD_WINDOW, /* as COLD_STEP, but back to @back when T1 is a multiple of @arg */
-    COLD_FILL,   /* RCX is in TB: give it back, fill the entry of @arg, go on at @back */
-    COLD_X87,    /* RCX is in TB: give it back, load the x87 registers, go on at @back */
-};
-struct cold {
-    u8 kind; /* enum cold_kind */
-    u16 off; /* of the instruction in its page */
-    u32 site, back;
-    s64 arg;
-};
-enum { COLDS_MAX = 6 * BT_BLOCK_INSNS + 6 }; /* an instruction has six at most */
-enum { FILL_WRITE = 1 << 8 };                /* in @arg of COLD_FILL, beside a register */
-
 struct trans {
     const struct bt *bt;
     const struct insn *i; /* being translated */
     struct emit e;
     u32 code_off; /* of e.at in the code cache */
     u32 near;
-    u32 start;     /* of i's code */
-    u16 off;       /* of i in its page */
-    u16 block_off; /* of the block's first instruction */
-    u32 count_at;  /* displacement that counts the present run of instructions, 0: none */
-    bool is_light; /* executed, and counted, by light.c */
-    bool is_last;  /* no further instruction of the block follows i */
-    bool has_x87;  /* an instruction before has seen to the guest's x87 registers being loaded */
+    u32 first, start; /* of the first instruction's code, behind the entries; of i's code */
+    u16 off;          /* of i in its page */
+    u16 block_off;    /* of the block's first instruction */
+    u32 count_at;     /* displacement that counts the present run of instructions, 0: none */
+    bool is_light;    /* executed, and counted, by light.c */
+    u32 k;            /* number of i in the block */
+    bool is_second;   /* this is its second form (trans_group.c) */
+    const struct group *was_in_t1, *in_t1; /* whose host address T1 holds: before i, after it */
+    const struct compute *compute;         /* of i, where it is of class COMPUTE */
+    bool is_last;                          /* no further instruction of the block follows i */
+    bool has_x87; /* an instruction before has seen to the guest's x87 registers being loaded */
     bool has_x87_base; /* and to eng_x87.base */
     bool is32;         /* 32-bit code: flat segments but FS and GS, addresses end at 4 GiB */
     u8 word;           /* bytes of an address and of a stack element: 4 or 8 */
+    struct bt_mark *mark;
+    u32 marks;
+    struct groups groups;
     u32 colds;
     struct cold cold[COLDS_MAX];
 };
@@ -79,7 +69,6 @@ static inline void tr_table_reload(struct trans *t)
 {
     em_load_gs(&t->e, TB, offsetof(struct vcpu, eng.table));
 }
-/* translate.c */
 void tr_cold(struct trans *t, enum cold_kind kind, u32 site, s64 arg);
 /** tr_jump_stub - jmp to the stub at code-cache offset @stub. */
 void tr_jump_stub(struct trans *t, u32 stub);

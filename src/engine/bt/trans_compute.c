@@ -16,14 +16,6 @@
 #include "engine/bt/plan.h"
 #include "engine/bt/trans_system.h"
 
-enum how { HOW_PLAIN, HOW_ALIGNED_TWIN, HOW_WINDOW, HOW_ANY, HOW_NONE };
-
-struct compute {
-    struct plan plan;
-    u32 homed; /* homed registers that are operands */
-    enum how how;
-};
-
 /* ---- without memory operand
  * ----------------------------------------------------------------------
  */
@@ -52,6 +44,7 @@ static enum tr copy32(struct trans *t)
 static enum tr copy(struct trans *t, const struct compute *c)
 {
     if (t->is32) return copy32(t);
+    if (!(c->homed & 1u << T1)) t->in_t1 = t->was_in_t1;
     load_homed(t, c->homed);
     em_bytes(&t->e, t->i->bytes, t->i->len);
     store_homed(t, c->plan.gpr_written);
@@ -85,10 +78,10 @@ static bool is_simple_lea(const struct insn *i)
  * ------------------------------------------------------------------------------
  */
 
-/* Emit the instruction on [base + index]; false when it cannot be spelled so. */
-static bool spell(struct trans *t, const struct compute *c, u8 base, u8 index)
+/* Emit the instruction on @at; false when it cannot be spelled so. */
+static bool spell(struct trans *t, const struct compute *c, struct em_mem at)
 {
-    struct respell_map map = {.base = base, .index = index};
+    struct respell_map map = {.base = at.base, .index = at.index, .disp = at.disp};
     struct spelling s;
     for (u8 n = 0; n < GPRS; n++) map.gpr[n] = is_homed(n) ? TB : n;
     if (!plan_spell(t->bt->plans, &s, t->i, c->how == HOW_ALIGNED_TWIN ? &c->plan : NULL, &map))
@@ -101,11 +94,11 @@ static u8 homed_operand(const struct compute *c)
 {
     return c->homed ? (u8)__builtin_ctz(c->homed) : REG_NONE;
 }
-static bool spell_with_homed(struct trans *t, const struct compute *c, u8 base, u8 index)
+bool tr_spell(struct trans *t, const struct compute *c, struct em_mem at)
 {
     u8 home = homed_operand(c);
     if (home != REG_NONE) em_load_gs(&t->e, TB, gpr_off(home));
-    if (!spell(t, c, base, index)) return false;
+    if (!spell(t, c, at)) return false;
     if (home != REG_NONE && c->plan.gpr_written & 1u << home) em_store_gs(&t->e, gpr_off(home), TB);
     return true;
 }
@@ -124,7 +117,7 @@ static bool access_plain(struct trans *t, const struct compute *c)
 {
     u8 base = tr_address(t, 0);
     lookup(t, c, base);
-    if (!spell_with_homed(t, c, base, T2)) return false;
+    if (!tr_spell(t, c, tr_at(base))) return false;
     if (c->homed) tr_table_reload(t);
     return true;
 }
@@ -134,7 +127,7 @@ static bool access_window(struct trans *t, const struct compute *c)
     tr_address_t1(t);
     lookup(t, c, T1);
     tr_window(t, t->i->mem_bytes, t->i->mem_bytes >= 16);
-    if (!spell_with_homed(t, c, T1, T2)) return false;
+    if (!tr_spell(t, c, tr_at(T1))) return false;
     tr_table_reload(t);
     return true;
 }
@@ -174,7 +167,7 @@ static bool spell_on_copy(struct trans *t, const struct compute *c)
     em_mov_imm(&t->e, T2, SAVE_VALUE);
     if (homed_operand(c) != REG_NONE) em_load_gs(&t->e, TB, gpr_off(homed_operand(c)));
     em_byte(&t->e, 0x65);
-    if (!spell(t, c, T2, REG_NONE)) return false;
+    if (!spell(t, c, (struct em_mem){T2, REG_NONE, 0, 0})) return false;
     if (c->homed & c->plan.gpr_written) em_store_gs(&t->e, gpr_off(homed_operand(c)), TB);
     return true;
 }
@@ -256,7 +249,7 @@ static bool access_any(struct trans *t, const struct compute *c)
 
 static bool is_checked_by_element(u16 mnemonic) { return mnemonic == ZYDIS_MNEMONIC_VCVTPH2PS; }
 
-static enum how choose(const struct trans *t, struct compute *c)
+static enum how choose(const struct trans *t, const struct compute *c)
 {
     u32 bytes = t->i->mem_bytes;
     const struct plan *p = &c->plan;
@@ -277,13 +270,18 @@ static bool host_has(const struct bt *bt, const struct plan *p)
     return (!p->avx512 || bt->has_avx512) && (!p->avx || bt->has_avx);
 }
 
-static enum tr with_memory(struct trans *t, struct compute *c)
+static bool is_in_group(const struct trans *t)
+{
+    return !t->is_second && t->groups.of[t->k] != GROUP_NONE;
+}
+
+static enum tr with_memory(struct trans *t, const struct compute *c)
 {
     u32 start = t->e.n, colds = t->colds;
-    c->how = choose(t, c);
     if (c->how == HOW_NONE) return TR_NONE;
     if (c->plan.high) return move_high_byte(t);
-    bool done = c->how == HOW_ANY      ? access_any(t, c)
+    bool done = is_in_group(t)         ? tr_group_access(t, c)
+                : c->how == HOW_ANY    ? access_any(t, c)
                 : c->how == HOW_WINDOW ? access_window(t, c)
                                        : access_plain(t, c);
     if (done) return TR_NEXT;
@@ -300,18 +298,37 @@ static bool is_bit_string(const struct insn *i)
     return bt && i->op[0].kind == OPND_MEM && i->op[1].kind == OPND_REG;
 }
 
+void tr_compute_plan(struct trans *t, struct compute *c)
+{
+    *c = (struct compute){.how = HOW_NONE};
+    if (!tr_may_run(t)) return;
+    plan_find(t->bt->plans, &c->plan, t->i);
+    c->plan.ok = c->plan.ok && host_has(t->bt, &c->plan);
+    if (!c->plan.ok) return;
+    c->homed = c->plan.gpr_used & HOMED;
+    if (t->i->mem_bytes && !c->plan.x87) c->how = choose(t, c);
+}
+
+bool tr_is_groupable(const struct trans *t, const struct compute *c)
+{
+    const struct insn *i = t->i;
+    const bool whole = !c->plan.masked && !is_checked_by_element(i->mnemonic);
+    const bool based = i->base < GPRS || i->index < GPRS || i->base == BASE_RIP;
+    return c->plan.ok && !c->plan.x87 && c->how < HOW_ANY && whole && based && !c->plan.high &&
+           i->mem_bytes && i->mem_rw && i->addrsize == 8 && i->mode == ISA_64 && i->seg != FS &&
+           i->seg != GS && i->disp == (s32)i->disp && !is_bit_string(i);
+}
+
 enum tr tr_compute(struct trans *t)
 {
     const struct insn *i = t->i;
-    struct compute c = {.how = HOW_NONE};
+    const struct compute *c = t->compute;
     if (!tr_may_run(t)) return TR_NONE;
     if (i->mnemonic == ZYDIS_MNEMONIC_LEA && !is_simple_lea(i)) return lea(t);
     if (is_bit_string(i)) return tr_bit_string(t);
-    plan_find(t->bt->plans, &c.plan, i);
-    if (!c.plan.ok || !host_has(t->bt, &c.plan)) return TR_NONE;
-    if (c.plan.x87) return tr_x87(t, &c.plan);
-    c.homed = c.plan.gpr_used & HOMED;
+    if (!c->plan.ok) return TR_NONE;
+    if (c->plan.x87) return tr_x87(t, &c->plan);
     if (!i->mem_bytes)
-        return c.plan.mem && i->mnemonic != ZYDIS_MNEMONIC_LEA ? TR_NONE : copy(t, &c);
-    return with_memory(t, &c);
+        return c->plan.mem && i->mnemonic != ZYDIS_MNEMONIC_LEA ? TR_NONE : copy(t, c);
+    return with_memory(t, c);
 }

@@ -113,7 +113,6 @@ static void test_entry(struct trans *t, u8 base, bool write)
     em_reg_op(e, EM_MOVZX8, EM_32, RCX, RCX);
     u32 good = em_jump8(e, EM_JRCXZ);
     tr_cold(t, COLD_FILL, em_jump32(e, EM_JMP), write ? FILL_WRITE | base : base);
-    t->cold[t->colds - 1].back = t->start;
     em_fix8(e, good);
     em_mov(e, RCX, TB);
     tr_table_reload(t);

@@ -20,7 +20,8 @@
 void tr_cold(struct trans *t, enum cold_kind kind, u32 site, s64 arg)
 {
     if (t->colds == COLDS_MAX) return; /* cannot be: see there */
-    t->cold[t->colds++] = (struct cold){.kind = (u8)kind, .off = t->off, .site = site, .arg = arg};
+    t->cold[t->colds++] = (struct cold){
+        .kind = (u8)kind, .off = t->off, .mark = (u8)(t->marks - 1), .site = site, .arg = arg};
 }
 
 void tr_jump_stub(struct trans *t, u32 stub)
@@ -94,6 +95,20 @@ static void put_window(struct trans *t, const struct cold *c)
     em_fix32(&t->e, em_jump32(&t->e, EM_JMP), c->back);
 }
 
+/* Where the instruction of @c starts again, at the first one behind the entries. */
+static u32 again_of(const struct trans *t, const struct cold *c)
+{
+    const u32 again = t->mark[c->mark].again;
+    return again ? again : t->first;
+}
+
+static void put_again(struct trans *t, const struct cold *c)
+{
+    em_mov(&t->e, RCX, TB);
+    tr_table_reload(t);
+    em_fix32(&t->e, em_jump32(&t->e, EM_JMP), again_of(t, c));
+}
+
 static void put_fill(struct trans *t, const struct cold *c)
 {
     em_mov(&t->e, RCX, TB);
@@ -101,7 +116,7 @@ static void put_fill(struct trans *t, const struct cold *c)
     em_rex(&t->e, EM_64, T2, REG_NONE, REG_NONE); /* lea T2, [rip + back] */
     em_byte(&t->e, EM_LEA);
     em_byte(&t->e, (T2 & 7u) << 3 | 5);
-    em_u32(&t->e, c->back - (t->e.n + 4));
+    em_u32(&t->e, again_of(t, c) - (t->e.n + 4));
     tr_jump_stub(t, t->bt->stubs.fill[c->arg & FILL_WRITE ? 1 : 0]);
 }
 
@@ -134,6 +149,7 @@ static void put_cold(struct trans *t, const struct cold *c)
     case COLD_JUMP: put_lookup(t, c); break;
     case COLD_WINDOW: put_window(t, c); break;
     case COLD_FILL: put_fill(t, c); break;
+    case COLD_AGAIN: put_again(t, c); break;
     case COLD_X87: tr_put_x87(t, c); break;
     default: em_mov(&t->e, RCX, TB); put_step(t, c->off);
     }
@@ -154,6 +170,7 @@ static enum tr jcc(struct trans *t)
 {
     if (t->i->opsize != t->word) return TR_NONE;
     tr_branch(t, t->i->cc, target_of(t));
+    t->in_t1 = t->was_in_t1;
     return TR_NEXT;
 }
 
@@ -300,6 +317,7 @@ static enum tr put_insn(struct trans *t)
 enum {
     INSN_CODE_MAX = 512, /* hot and cold code of one instruction */
     COLD_CODE_MAX = 160, /* of one exit */
+    SECONDS_CODE_MAX = BT_BLOCK_INSNS * 16 + GROUPS_MAX * 128,
     COPY_BYTES_MAX = BT_BLOCK_INSNS * INSN_BYTES_MAX,
 };
 
@@ -319,11 +337,16 @@ static void put_entries(struct trans *t)
     tr_poll(t);
 }
 
+/* What is to come is the rest of the present instruction, exits, the second forms, at least as
+ * steps, and the copy of the guest's code. */
 static bool has_room(const struct trans *t)
 {
-    return t->e.n + t->colds * COLD_CODE_MAX + 2 * INSN_CODE_MAX + COPY_BYTES_MAX <= t->e.room;
+    const u32 seconds = t->groups.count ? SECONDS_CODE_MAX : 0;
+    return t->e.n + t->colds * COLD_CODE_MAX + 2 * INSN_CODE_MAX + COPY_BYTES_MAX + seconds <=
+           t->e.room;
 }
 
+enum { COUNTED = 1 }; /* count_at: the present run is counted elsewhere */
 /* Where instructions are counted (v->count_insns), those of a run - nothing but the last of them
  * can jump - are added to the counter together at its start; @count_one makes it one more. What a
  * fault takes out of the middle of a run is counted again when the rest of it is executed as
@@ -340,30 +363,101 @@ static void count_start(struct trans *t)
 static void count_one(struct trans *t)
 {
     if (!t->count_at) return;
-    if (!t->is_light && t->e.n <= t->e.room) t->e.at[t->count_at]++;
+    if (!t->is_light && t->count_at != COUNTED && t->e.n <= t->e.room) t->e.at[t->count_at]++;
     if (t->i->row < insn_rows_count && insn_rows[t->i->row].class == C_BRANCH) t->count_at = 0;
 }
 
-/* Fills @block's marks and end. Returns whether the block ended with control flow of its own. */
-static bool put_insns(struct trans *t, const struct block *b, struct bt_out *out,
+/* The instruction at hand. TR_NONE: it was left to the interpreter. */
+static enum tr put_one(struct trans *t)
+{
+    t->is_light = false;
+    t->was_in_t1 = t->in_t1;
+    t->in_t1 = NULL;
+    const enum tr r = put_insn(t);
+    if (r != TR_NONE) count_one(t);
+    else put_step(t, t->off);
+    return r;
+}
+
+static void put_mark(struct trans *t, u32 host_off)
+{
+    t->mark[t->marks++] = (struct bt_mark){(u16)host_off, t->off, (u16)host_off};
+}
+
+/* The instructions. Returns whether the block ended with control flow of its own. */
+static bool put_insns(struct trans *t, const struct block *b, const struct compute *c,
                       struct bt_block *block)
 {
-    for (u32 k = 0; k < b->count && block->marks < BT_BLOCK_INSNS && has_room(t); k++) {
+    for (u32 k = 0; k < b->count && k < BT_BLOCK_INSNS && has_room(t); k++) {
+        t->k = k;
         t->i = &b->first[k];
+        t->compute = &c[k];
         t->off = block->guest_end;
-        t->is_light = false;
         count_start(t);
         t->start = t->e.n;
-        out->mark[block->marks] = (struct bt_mark){(u16)(k ? t->e.n : 0), t->off};
-        block->marks++;
-        t->is_last = k + 1 == b->count || block->marks == BT_BLOCK_INSNS;
-        enum tr r = put_insn(t);
+        if (k == 0) t->first = t->start;
+        put_mark(t, k ? t->start : 0);
+        t->is_last = k + 1 == b->count || k + 1 == BT_BLOCK_INSNS;
         block->guest_end = next_off(t);
-        if (r != TR_NONE) count_one(t);
-        else put_step(t, t->off);
-        if (r != TR_NEXT) return true;
+        block->insns++;
+        if (put_one(t) != TR_NEXT) return true;
     }
     return false;
+}
+
+/* The second forms. What the first of them belongs to was counted when it was entered, or begins
+ * with a count. */
+static bool put_seconds(struct trans *t, const struct block *b, const struct compute *c,
+                        struct bt_block *block)
+{
+    const u32 first = t->groups.first;
+    t->is_second = true;
+    t->has_x87 = t->has_x87_base = false;
+    t->in_t1 = NULL;
+    t->count_at = COUNTED;
+    for (u32 k = first; k < block->insns; k++) {
+        t->k = k;
+        t->i = &b->first[k];
+        t->compute = &c[k];
+        t->off = t->mark[k].guest_off;
+        const bool room = has_room(t);
+        if (k > first && room) count_start(t);
+        t->start = t->e.n;
+        t->mark[k].again = (u16)t->start;
+        put_mark(t, t->start);
+        t->is_last = k + 1 == block->insns;
+        if (!room) put_step(t, t->off);
+        const bool next = room && put_one(t) == TR_NEXT;
+        if (t->is_last) return !next;
+    }
+    return false;
+}
+
+static void put_preludes(struct trans *t)
+{
+    for (u32 n = 0; n < t->groups.count; n++) {
+        const struct group *g = &t->groups.g[n];
+        if (!g->emitted || !g->site) continue;
+        t->off = t->mark[g->first].guest_off;
+        put_mark(t, t->e.n);
+        t->mark[t->marks - 1].again = t->mark[g->first].again;
+        tr_group_prelude(t, g, t->mark[g->first].again);
+    }
+}
+
+static void put_all(struct trans *t, const struct block *b, struct bt_block *block)
+{
+    struct compute c[BT_BLOCK_INSNS];
+    for (u32 k = 0; k < b->count && k < BT_BLOCK_INSNS; k++) {
+        t->i = &b->first[k];
+        if (t->i->row == INSN_COMPUTE) tr_compute_plan(t, &c[k]);
+        t->off = (u16)(t->off + t->i->len);
+    }
+    tr_groups_find(t, b, c);
+    if (!put_insns(t, b, c, block)) tr_branch(t, EM_JMP, block->guest_end);
+    if (block->insns <= t->groups.first) return;
+    if (!put_seconds(t, b, c, block)) tr_branch(t, EM_JMP, block->guest_end);
+    put_preludes(t);
 }
 
 u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, struct bt_out *out,
@@ -378,11 +472,13 @@ u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, stru
         .code_off = out->off, .guest_off = guest_off, .guest_end = guest_off, .mark = out->mark};
     put_entries(&t);
     block->near_off = (u16)t.near;
-    if (!put_insns(&t, b, out, block)) tr_branch(&t, EM_JMP, block->guest_end);
+    t.mark = out->mark;
+    put_all(&t, b, block);
+    block->marks = (u16)t.marks;
     for (u32 k = 0; k < t.colds; k++) put_cold(&t, &t.cold[k]);
     block->code_bytes = t.e.n;
     block->copy_off = out->off + t.e.n;
-    for (u32 k = 0; k < block->marks; k++) em_bytes(&t.e, b->first[k].bytes, b->first[k].len);
+    for (u32 k = 0; k < block->insns; k++) em_bytes(&t.e, b->first[k].bytes, b->first[k].len);
     return t.e.n;
 }
 

@@ -32,8 +32,8 @@ enum { PAGES = 12, CODE_BYTES = 64 << 10, BLOCK_MAX = 24, GUEST_BYTES = 1024 };
 enum { P_NONE, P_R, P_RW };
 static const u8 prot[PAGES] = {P_RW, P_RW, P_RW,   P_NONE, P_RW, P_R,
                                P_RW, P_RW, P_NONE, P_RW,   P_RW, P_R};
-/* which page of the host's memory holds page n */
-static const u8 place[PAGES] = {7, 2, 9, 0, 11, 4, 1, 8, 3, 10, 6, 5};
+/* which page of the host's memory holds page n: those of the first two are neighbours, too */
+static const u8 place[PAGES] = {7, 8, 2, 0, 11, 4, 1, 9, 3, 10, 6, 5};
 
 static struct t {
     u64 rng, seed;
@@ -172,8 +172,9 @@ static void make_memory(void)
     close(fd);
     T.table = (u64 *)table;
     u64 first = ARENA >> PAGE_SHIFT, populated = first * 8 & PAGE_MASK;
-    mprotect(table + populated, PAGE_BYTES, PROT_READ | PROT_WRITE);
-    for (u64 n = 0; n < 512; n++) T.table[populated / 8 + n] = BIT(47);
+    /* and the part before: a shared look-up may begin below the arena */
+    mprotect(table + populated - PAGE_BYTES, 2 * PAGE_BYTES, PROT_READ | PROT_WRITE);
+    for (u64 n = 0; n < 1024; n++) T.table[populated / 8 - 512 + n] = BIT(47);
     for (u32 n = 0; n < PAGES; n++) {
         u8 *at = T.host + (u64)place[n] * PAGE_BYTES;
         mprotect(at, PAGE_BYTES,
@@ -260,8 +261,9 @@ static void set_up(void)
         .v = T.v, .hints = &T.hints, .plans = &plans, .plain = T.bt.plain || !host.bmi2};
     T.code[STUB_FILL] = 0x0F; /* ud2 */
     T.code[STUB_FILL + 1] = 0x0B;
-    T.bt.stubs = (struct bt_stubs){STUB_STEP, STUB_LINK, STUB_LOOKUP,           STUB_LOOKUP,
-                                   STUB_STEP, POLL,      {STUB_FILL, STUB_FILL}, STUB_LOOKUP};
+    T.bt.stubs = (struct bt_stubs){
+        STUB_STEP,  STUB_LINK, STUB_LOOKUP, STUB_LOOKUP, STUB_STEP, POLL, {STUB_FILL, STUB_FILL},
+        STUB_LOOKUP};
     T.bt.has_avx = host.avx2;
     T.bt.has_avx512 = host.avx512;
     set_vectors(true);
@@ -532,15 +534,8 @@ static bool ends_block(const struct insn *i)
     u16 attr = insn_rows[i->row].attr;
     return attr & A_ENDBLOCK && !(attr & A_CONDITIONAL);
 }
-static void random_block(u32 insns)
+static void finish_block(void)
 {
-    T.b.count = T.guest_bytes = 0;
-    T.guest_off = (u16)(below(4) ? below(PAGE_BYTES - 600) : 0);
-    for (u32 tries = 0; tries < 100 && T.b.count < insns; tries++) {
-        u32 before = T.b.count;
-        add_random();
-        if (T.b.count > before && ends_block(&T.insn[T.b.count - 1])) break;
-    }
     for (u32 k = 0; k < T.b.count; k++) { /* a jump to the block's own start would not stop */
         struct insn *i = &T.insn[k];
         u32 off = 0;
@@ -551,6 +546,57 @@ static void random_block(u32 insns)
     T.b.mode = ISA_64;
     T.b.bytes = 0;
     for (u32 k = 0; k < T.b.count; k++) T.b.bytes = (u16)(T.b.bytes + T.insn[k].len);
+}
+static void random_block(u32 insns)
+{
+    T.b.count = T.guest_bytes = 0;
+    T.guest_off = (u16)(below(4) ? below(PAGE_BYTES - 600) : 0);
+    for (u32 tries = 0; tries < 100 && T.b.count < insns; tries++) {
+        u32 before = T.b.count;
+        add_random();
+        if (T.b.count > before && ends_block(&T.insn[T.b.count - 1])) break;
+    }
+    finish_block();
+}
+
+/* Instructions on memory around RBX and RSI, which are rarely changed: what shares look-ups. */
+static void add_near(void)
+{
+    static const char *const op[] = {
+        "8b",     "89",     "488b",   "4889",    "4c8b",       "4c89",   "4801",   "4803",
+        "31",     "3b",     "0fb6",   "8a",      "88",         "480faf", "c7",     "4883",
+        "0f10",   "0f11",   "0f28",   "0f29",    "660fef",     "f20f58", "c5fc58", "c5fc10",
+        "c5fc11", "c5fc28", "c5fd6f", "c5fe7f",  "62f17c4858", "f30f6f", "c5fb59", "4c11",
+        "4c13",   "8f",     "ff",     "c4e2f9f7"};
+    u8 b[32] = {0};
+    struct insn i;
+    u32 n = 0;
+    const char *hex = op[below(ARRAY_LEN(op))];
+    for (unsigned byte; *hex; hex += 2, b[n++] = (u8)byte) sscanf(hex, "%2x", &byte);
+    const u32 kind = below(16), base = below(4) ? RBX : RSI;
+    const s32 disp = ((s32)below(600) - 300) & (below(4) ? ~31 : below(4) ? ~7 : ~0);
+    b[n++] = (u8)(0x80 | below(8) << 3 | (kind ? base : 4));
+    if (!kind) b[n++] = (u8)(0x48 | base); /* [base + rcx * 2] */
+    memcpy(b + n, &disp, 4);
+    n += 4;
+    for (u32 k = 0; k < 8; k++) b[n + k] = (u8)rnd();
+    if (kind == 1 && !below(4)) n = gen_flow(b);
+    if (isa_decode(&i, b, n + 8, ISA_64) <= 0 || !is_wanted(&i)) return;
+    add_insn(i.bytes, i.len);
+}
+static void near_block(u32 insns)
+{
+    T.b.count = T.guest_bytes = 0;
+    T.guest_off = (u16)(below(4) ? below(PAGE_BYTES - 600) : 0);
+    add_mov(RBX, rnd_target(64) + (below(4) ? 0 : 300));
+    add_mov(RSI, below(4) ? rnd_target(64) : T.insn[0].imm + below(256));
+    add_mov(RCX, below(8) * 8);
+    add_mov(RSP, rnd_target(8) & ~7ull);
+    for (u32 tries = 0; tries < 100 && T.b.count < insns; tries++) {
+        add_near();
+        if (ends_block(&T.insn[T.b.count - 1])) break;
+    }
+    finish_block();
 }
 
 static void random_state(void)
@@ -739,18 +785,22 @@ static u64 env_u64(const char *name, u64 otherwise)
     return s ? strtoull(s, NULL, 0) : otherwise;
 }
 
+enum { NEAR = 1 << 8 };
 static void random_blocks(u32 insns, u64 cases)
 {
+    u64 grouped = 0;
     T.rng = env_u64("BT_SEED", 0xB10C + insns);
     for (u64 n = 0; n < cases; n++) {
         T.seed = T.rng;
         memset(T.hints.checked, below(2) ? 0xFF : 0, sizeof T.hints.checked);
         memset(T.hints.tested, below(2) ? 0xFF : 0, sizeof T.hints.tested);
         set_vectors(below(4));
-        random_block(insns);
+        if (insns & NEAR) near_block(insns % NEAR);
+        else random_block(insns);
         if (!T.b.count) continue;
         random_state();
         const char *what = run_case();
+        grouped += T.block.marks > T.block.insns;
         if (!what) continue;
         report(what);
         fail_msg("%s", what);
@@ -759,6 +809,7 @@ static void random_blocks(u32 insns, u64 cases)
                   ", misaligned %" PRIu64 ", found by tests %" PRIu64 "\n",
                   T.inlined, T.stepped, T.faulted, T.misaligned, T.tested);
     assert_true(insns == 1 || T.tested > 100);
+    assert_true(!(insns & NEAR) || grouped > cases / 4);
 }
 static void test_single_instructions(void **state)
 {
@@ -772,6 +823,14 @@ static void test_blocks(void **state)
     (void)state;
     begin();
     random_blocks(12, env_u64("BT_CASES", 20000));
+}
+
+/* Accesses that share look-ups, near the edges of pages. */
+static void test_groups(void **state)
+{
+    (void)state;
+    begin();
+    random_blocks(NEAR | 20, env_u64("BT_CASES", 30000));
 }
 
 /* ---- by hand -----------------------------------------------------------------------------------
@@ -836,7 +895,10 @@ static void check_emission(u32 bytes)
     }
     for (u32 k = 0; k < T.block.marks; k++) {
         assert_true(starts[T.block.mark[k].host_off]);
-        if (k) assert_true(T.block.mark[k].guest_off > T.block.mark[k - 1].guest_off);
+        assert_true(T.block.mark[k].again == T.block.mark[k].host_off ||
+                    starts[T.block.mark[k].again]);
+        if (k && k < T.block.insns)
+            assert_true(T.block.mark[k].guest_off > T.block.mark[k - 1].guest_off);
         if (k) assert_true(T.block.mark[k].host_off >= T.block.mark[k - 1].host_off);
     }
 }
@@ -860,7 +922,7 @@ static void test_emission(void **state)
         assert_int_equal(bytes, T.block.code_bytes + T.block.guest_end - T.block.guest_off);
         assert_memory_equal(copy, T.b.first->bytes, T.b.first->len);
         bytes = T.block.code_bytes;
-        assert_in_range(T.block.marks, 1, T.b.count);
+        assert_in_range(T.block.insns, 1, T.b.count);
         assert_int_equal(T.block.guest_off, T.guest_off);
         check_emission(bytes);
     }
@@ -1017,7 +1079,8 @@ int main(void)
                                        cmocka_unit_test(test_loops_and_poll),
                                        cmocka_unit_test(test_what_is_left_to_the_interpreter),
                                        cmocka_unit_test(test_single_instructions),
-                                       cmocka_unit_test(test_blocks)};
+                                       cmocka_unit_test(test_blocks),
+                                       cmocka_unit_test(test_groups)};
     const int failed = cmocka_run_group_tests_name("translate", tests, NULL, NULL);
     if (failed) return failed;
     T.bt.plain = true; /* and as for a host without BMI2 */

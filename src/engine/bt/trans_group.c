@@ -1,0 +1,238 @@
+/* trans_group.c - accesses of a block that share a table look-up.
+ *
+ * Instructions of a block whose memory operands have the same base and index, unchanged from the
+ * first to the last of them, and displacements within GROUP_SPAN_MAX bytes, are a group. The first
+ * looks up the page of the group's lowest byte, makes sure that its highest is in the same page,
+ * and leaves the host address of the lowest in eng.group[]; the others take it from there:
+ *
+ *   first:   lea T1, [lowest]; T2 = entry; page test; op [T1 + T2 + d]; add to T1; mov [group], T1
+ *   others:  mov T1, [group] (unless T1 has it still); op [T1 + d]
+ *
+ * What is in eng.group[] is right as long as nobody changes the tables, which C code alone does. So
+ * from the first such instruction to its end a block has a second form of every instruction, which
+ * shares nothing, and all that may call C code - a fault, a missing entry - goes on there to the
+ * end of the block (bt_mark.again). Instructions that call C code themselves end all groups.
+ *
+ * The second form also serves a group that lies in two pages, unless these are neighbours in the
+ * host's memory, too: then their entries are equal, and the first form is right for both
+ * (tr_group_prelude). Where the first access traps unless aligned, and no other is beyond it,
+ * there is no test.
+ */
+#include "cpu/insn_exec.h"
+#include "engine/bt/trans.h"
+
+/* ---- finding them ---------------------------------------------------------------------------- */
+
+static size_t slot_off(const struct trans *t, const struct group *g)
+{
+    return offsetof(struct vcpu, eng.group) + 8u * (size_t)(g - t->groups.g);
+}
+static s64 disp_of(const struct insn *i, u16 off)
+{
+    return i->base == BASE_RIP ? i->disp + off + i->len : i->disp;
+}
+
+/* The general registers @i writes; ENDS when it ends all groups: it calls C code, or may do so. */
+enum { ENDS = 1 << GPRS };
+static u32 written(const struct insn *i, const struct compute *c)
+{
+    if (i->row == INSN_COMPUTE) return c->plan.ok && !c->plan.x87 ? c->plan.gpr_written : ENDS;
+    if (i->row == INSN_UD) return ENDS;
+    if (insn_row_exec(i->row) == x_jcc || insn_row_exec(i->row) == x_nop) return 0;
+    if (insn_row_exec(i->row) == x_push_reg || insn_row_exec(i->row) == x_push_imm) return 1 << RSP;
+    if (insn_row_exec(i->row) == x_pop_reg) return 1u << RSP | 1u << (i->op[0].reg & 15);
+    return ENDS;
+}
+static bool depends(const struct group *g, u32 regs)
+{
+    return regs & ENDS || (g->base < GPRS && regs >> g->base & 1) ||
+           (g->index < GPRS && regs >> g->index & 1);
+}
+
+/* Traps a misaligned operand of this instruction before it is accessed? */
+static bool must_be_aligned(const struct insn *i, const struct compute *c)
+{
+    return i->mem_bytes < 16 || c->how == HOW_ALIGNED_TWIN || c->plan.aligned;
+}
+
+enum { GAIN = 3, GAIN_WINDOW = 13, COST = 2, COST_TEST = 10 }; /* host instructions, about */
+static u32 gain(const struct compute *c) { return c->how == HOW_WINDOW ? GAIN_WINDOW : GAIN; }
+
+static bool is_tested_at(const struct trans *t, u16 off)
+{
+    return t->bt->hints && t->bt->hints->tested[off / 8] >> (off % 8) & 1;
+}
+
+struct finder {
+    struct trans *t;
+    const struct insn *insn;
+    const struct compute *c;
+    const u16 *off;
+    u32 count;
+    u64 able; /* instructions that may be members */
+};
+
+/* Is @k, which may be a member, of the same kind as @g and near? Then it is taken in. */
+static bool take(const struct finder *f, struct group *g, u32 k)
+{
+    const struct insn *i = &f->insn[k];
+    if (i->base != g->base || i->index != g->index || i->scale != g->scale) return false;
+    const s64 lo = disp_of(i, f->off[k]), hi = lo + i->mem_bytes;
+    const s64 least = lo < g->lo ? lo : g->lo, most = hi > g->hi ? hi : g->hi;
+    if (most - least > GROUP_SPAN_MAX) return false;
+    g->lo = least;
+    g->hi = most;
+    g->writes |= (i->mem_rw & OPND_W) != 0;
+    g->tested |= is_tested_at(f->t, f->off[k]);
+    return true;
+}
+
+/* The group that begins with @first; returns its members, 0 when it is not worth it. */
+static u64 collect(const struct finder *f, struct group *g, u32 first)
+{
+    const struct insn *i = &f->insn[first];
+    u64 members = BIT(first);
+    *g = (struct group){.base = i->base, .index = i->index, .scale = i->scale, .first = (u8)first};
+    g->lo = g->hi = disp_of(i, f->off[first]);
+    take(f, g, first);
+    u32 sum = f->c[first].how == HOW_WINDOW ? GAIN_WINDOW : 0;
+    for (u32 k = first; !depends(g, written(&f->insn[k], &f->c[k])) && ++k < f->count;) {
+        if (!(f->able & BIT(k)) || !take(f, g, k)) continue;
+        members |= BIT(k);
+        sum += gain(&f->c[k]);
+    }
+    if (members == BIT(first)) return 0;
+    g->test = g->hi - g->lo > i->mem_bytes || !must_be_aligned(i, &f->c[first]);
+    return sum > COST + (g->test ? COST_TEST : 0) ? members : 0;
+}
+
+void tr_groups_find(struct trans *t, const struct block *b, const struct compute *c)
+{
+    u16 off[BT_BLOCK_INSNS];
+    struct finder f = {.t = t, .insn = b->first, .c = c, .off = off, .count = b->count};
+    struct groups *gs = &t->groups;
+    memset(gs->of, GROUP_NONE, sizeof gs->of);
+    gs->first = BT_BLOCK_INSNS;
+    if (f.count > BT_BLOCK_INSNS) f.count = BT_BLOCK_INSNS;
+    u16 at = t->block_off;
+    for (u32 k = 0; k < f.count; at = (u16)(at + b->first[k++].len)) {
+        off[k] = at;
+        t->i = &b->first[k];
+        if (b->first[k].row == INSN_COMPUTE && tr_is_groupable(t, &c[k])) f.able |= BIT(k);
+    }
+    for (u32 k = 0; k < f.count && gs->count < GROUPS_MAX; k++) {
+        if (!(f.able & BIT(k))) continue;
+        const u64 members = collect(&f, &gs->g[gs->count], k);
+        if (!members) continue;
+        for (u32 m = k; m < f.count; m++)
+            if (members & BIT(m)) gs->of[m] = (u8)gs->count;
+        if (!gs->count++) gs->first = (u8)k;
+        f.able &= ~members;
+    }
+}
+
+/* ---- the first access ------------------------------------------------------------------------ */
+
+/* RCX, which TB holds, becomes 0 when the @span bytes at T1 are in one page. */
+static void page_test(struct trans *t, u32 span)
+{
+    struct emit *e = &t->e;
+    em_field(e, RCX, T1, 0, PAGE_SHIFT);
+    em_lea_disp(e, RCX, RCX, (s32)span - 1);
+    em_shift_down(e, RCX, RCX, PAGE_SHIFT);
+    em_reg_op(e, EM_MOVZX8, EM_32, RCX, RCX);
+}
+/* Jump to what is to be filled in when it is not 0. */
+static u32 unless_zero(struct trans *t)
+{
+    const u32 good = em_jump8(&t->e, EM_JRCXZ), site = em_jump32(&t->e, EM_JMP);
+    em_fix8(&t->e, good);
+    return site;
+}
+static void entry_test(struct trans *t, const struct group *g)
+{
+    struct emit *e = &t->e;
+    em_lea_sum(e, RCX, T1, T2);
+    em_shift_down(e, RCX, RCX, g->writes && t->bt->write_bit ? 46 : 47);
+    em_reg_op(e, EM_MOVZX8, EM_32, RCX, RCX);
+    tr_cold(t, COLD_AGAIN, unless_zero(t), 0);
+}
+
+static void look_up(struct trans *t, struct group *g)
+{
+    struct emit *e = &t->e;
+    const s64 lowest = t->i->base == BASE_RIP ? g->lo - next_off(t) : g->lo;
+    tr_effective(t, (s32)(lowest - t->i->disp), T1);
+    tr_lookup(t, T1);
+    if (!g->test && !g->tested) return;
+    em_mov(e, TB, RCX);
+    if (g->test) {
+        page_test(t, (u32)(g->hi - g->lo));
+        g->site = unless_zero(t);
+        g->back = e->n;
+    }
+    if (g->tested) entry_test(t, g);
+    em_mov(e, RCX, TB);
+    tr_table_reload(t);
+}
+
+/* RCX is in TB, T1 and T2 are as the jump found them. */
+void tr_group_prelude(struct trans *t, const struct group *g, u32 otherwise)
+{
+    struct emit *e = &t->e;
+    em_fix32(e, g->site, e->n);
+    em_mov(e, RCX, TB);
+    tr_table_reload(t);
+    em_store_gs(e, SAVE_ADDRESS, T1);
+    em_store_gs(e, SAVE_VALUE, T2);
+    em_lea_disp(e, T1, T1, (s32)(g->hi - g->lo) - 1);
+    tr_lookup(t, T1);
+    em_mov(e, T1, T2); /* equal when the one less the other is 0 */
+    em_not(e, EM_64, T1);
+    em_load_gs(e, T2, SAVE_VALUE);
+    em_lea(e, T1, (struct em_mem){T1, T2, 0, 1});
+    em_mov(e, TB, RCX);
+    em_mov(e, RCX, T1);
+    const u32 equal = em_jump8(e, EM_JRCXZ);
+    em_mov(e, RCX, TB);
+    tr_table_reload(t);
+    em_fix32(e, em_jump32(e, EM_JMP), otherwise);
+    em_fix8(e, equal);
+    em_load_gs(e, T1, SAVE_ADDRESS);
+    em_fix32(e, em_jump32(e, EM_JMP), g->back);
+}
+
+/* ---- the accesses ---------------------------------------------------------------------------- */
+
+static bool access_first(struct trans *t, const struct compute *c, struct group *g)
+{
+    struct compute how = *c;
+    const s32 at = (s32)(disp_of(t->i, t->off) - g->lo);
+    if (g->test || how.how != HOW_ALIGNED_TWIN) how.how = HOW_PLAIN;
+    look_up(t, g);
+    if (!tr_spell(t, &how, (struct em_mem){T1, T2, 0, at})) return false;
+    if (c->homed) tr_table_reload(t);
+    em_lea_sum(&t->e, T1, T1, T2);
+    em_store_gs(&t->e, slot_off(t, g), T1);
+    g->emitted = true;
+    return true;
+}
+static bool access_other(struct trans *t, const struct compute *c, const struct group *g)
+{
+    struct compute how = *c;
+    how.how = HOW_PLAIN;
+    if (t->was_in_t1 != g) em_load_gs(&t->e, T1, slot_off(t, g));
+    const s32 at = (s32)(disp_of(t->i, t->off) - g->lo);
+    if (!tr_spell(t, &how, (struct em_mem){T1, REG_NONE, 0, at})) return false;
+    if (c->homed) tr_table_reload(t);
+    return true;
+}
+
+bool tr_group_access(struct trans *t, const struct compute *c)
+{
+    struct group *g = &t->groups.g[t->groups.of[t->k]];
+    const bool done = t->k == g->first ? access_first(t, c, g) : access_other(t, c, g);
+    if (done) t->in_t1 = g;
+    else g->site = 0;
+    return done;
+}

@@ -1,0 +1,53 @@
+/* trans_group.h - accesses of a block that share a table look-up: those through the same base and
+ * index, unchanged between them, whose displacements are near. See trans_group.c. Private to
+ * trans*.c. */
+#ifndef ENGINE_BT_TRANS_GROUP_H
+#define ENGINE_BT_TRANS_GROUP_H
+#include "engine/bt/plan.h"
+
+struct trans;
+
+/* How a compute instruction's memory operand is accessed (trans_compute.c). */
+enum how { HOW_PLAIN, HOW_ALIGNED_TWIN, HOW_WINDOW, HOW_ANY, HOW_NONE };
+struct compute {
+    struct plan plan;
+    u32 homed; /* homed registers that are operands */
+    enum how how;
+};
+
+enum { GROUPS_MAX = VCPU_GROUPS, GROUP_SPAN_MAX = 512, GROUP_NONE = 0xFF };
+struct group {
+    u8 base, index, scale;
+    u8 first;     /* the instruction that looks up */
+    bool test;    /* that all of [lo, hi) is in one page */
+    bool writes;  /* one of them does */
+    bool tested;  /* that there is an entry is to be tested as well */
+    bool emitted; /* the look-up */
+    s64 lo, hi;   /* displacements; of BASE_RIP: offsets from the page's start */
+    u32 site;     /* of the jump to its prelude, where the bytes are in two pages */
+    u32 back;     /* from there, when that does not matter */
+};
+struct groups {
+    u32 count;
+    u8 first;              /* instruction from which on there is a second form of each */
+    u8 of[BT_BLOCK_INSNS]; /* group of each instruction, or GROUP_NONE */
+    struct group g[GROUPS_MAX];
+};
+/** tr_groups_find - the groups of @b, whose instructions are @c, into @t->groups. */
+void tr_groups_find(struct trans *t, const struct block *b, const struct compute *c);
+/** tr_group_access - the instruction at hand by its group. False: it has no such spelling. */
+bool tr_group_access(struct trans *t, const struct compute *c);
+/** tr_group_prelude - what to do where group @g lies in two pages: go on there all the same if both
+ * are equally far from their host pages, else at @otherwise, where its first instruction stands
+ * alone. */
+void tr_group_prelude(struct trans *t, const struct group *g, u32 otherwise);
+
+/* trans_compute.c */
+/** tr_compute_plan - what is known of @t->i, of class COMPUTE. */
+void tr_compute_plan(struct trans *t, struct compute *c);
+/** tr_spell - the instruction with its memory operand at [base + index + disp]; false: there is no
+ * such spelling. TB is lost when a homed register is an operand. */
+bool tr_spell(struct trans *t, const struct compute *c, struct em_mem at);
+/** tr_is_groupable - may it be a member of a group? */
+bool tr_is_groupable(const struct trans *t, const struct compute *c);
+#endif
