@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # coverage.sh - which rows of isa/insn.def the bare-metal suites execute, per engine (trace event "insn"). Fails when a row
-# that is not in the list of explained ones is never executed. tests/isa_random_test.c does the same for class COMPUTE.
+# that is not in the list of explained ones is never executed. For class COMPUTE two unit tests count the mnemonics of the guest's
+# CPUID that ran: isa_random_test under the interpreter, against the host CPU; bt_opcodes_test under bt, against the interpreter.
 # timeout: 1200
 set -u
 cd "$(dirname "$0")/../.." || exit 2
@@ -42,6 +43,18 @@ executed() { # engine: row numbers
     done | awk '{ print $2 }' | sort -un
 }
 
+compute() { # engine test
+    local line
+    make -s B="$B" "$B/test/tests/$2" >&2
+    line=$("$B/test/tests/$2" 2>/dev/null </dev/null | grep -aE '^[0-9]+ of [0-9]+ mnemonics executed')
+    echo "# $1, COMPUTE: ${line:-not run}"
+    if awk '{ exit !($1 > 0 && $1 == $3) }' <<<"$line"; then echo "ok - coverage/$1: every COMPUTE mnemonic is executed"
+    else
+        echo "not ok - coverage/$1: COMPUTE mnemonics never executed: ${line:-the test says nothing}"
+        failed=1
+    fi
+}
+
 failed=0
 engines=interp
 ! "$RING3" doctor 2>/dev/null | grep -q '^engine bt *works' || engines+=' bt'
@@ -60,5 +73,9 @@ for engine in ${ENGINES:-$engines}; do
         echo "not ok - coverage/$engine: rows no suite executes: ${new//$'\n'/ }"
         failed=1
     else echo "ok - coverage/$engine: every row is executed, or explained"; fi
+    case $engine in
+    interp) compute interp isa_random_test ;;
+    bt) compute bt bt_opcodes_test ;;
+    esac
 done
 exit $failed
