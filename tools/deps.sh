@@ -10,7 +10,7 @@ declare -A packages=(
     [guest]='busybox-static cpio zstd xz-utils dpkg seabios ovmf xen-hypervisor-4.17-amd64'
     [lint]='clang clang-format-14 shellcheck'
     [bench]='qemu-system-x86 bochs'
-    [check]='qemu-system-x86 gcc-multilib grub-common grub-pc-bin xorriso mtools socat seabios ovmf'
+    [check]='qemu-system-x86 gcc-multilib grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools socat seabios ovmf'
 )
 
 list=

@@ -18,11 +18,11 @@ struct err {
     char text[ERR_TEXT_BYTES]; /* one line, no newline   */
 };
 
-/** err_set - fill @e (may be NULL) with @code and the text, of a long one begin and end; returns @code, so `return err_set(...)`
- * works. */
+/** err_set - fill @e (may be NULL) with @code and the text, of a long one its beginning and its
+ * end; returns @code, so `return err_set(...)` works. */
 int err_set(struct err *e, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/** err_errno - as err_set with E_SYS (E_NOENT, E_PERM, E_NOMEM, E_NOSPC, E_INVAL where errno says so);
- * appends ": strerror(errno)". */
+/** err_errno - as err_set with E_SYS (E_NOENT, E_PERM, E_NOMEM, E_NOSPC, E_INVAL where errno says
+ * so); appends ": strerror(errno)". */
 int err_errno(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /** err_wrap - put "context: " in front of the text while unwinding; returns e->code. */
 int err_wrap(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);

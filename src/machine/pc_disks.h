@@ -12,7 +12,8 @@ struct drive_set;
 int pc_disks_create(struct machine *m, struct err *e) MUST_USE;
 /** pc_disks_set - the drives, after pc_disks_create; borrowed from the machine. */
 const struct drive_set *pc_disks_set(const struct machine *m);
-/** pc_disks_has_floppy - whether a floppy drive is there: a controller without one stays unmentioned. */
+/** pc_disks_has_floppy - whether a floppy drive is there: a controller without one stays
+ * unmentioned. */
 bool pc_disks_has_floppy(const struct machine *m);
 /** pc_disks_destroy - what the guest wrote is durable afterwards; the devices are gone already. */
 void pc_disks_destroy(struct machine *m);
