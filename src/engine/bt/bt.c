@@ -20,6 +20,7 @@
 #include "engine/bt/bt_state.h"
 #include "engine/bt/enter.h"
 #include "engine/bt/host.h"
+#include "engine/bt/jump_cache.h"
 #include "engine/bt/light.h"
 #include "engine/bt/plan.h"
 #include "engine/bt/x87.h"
@@ -50,123 +51,6 @@ static_assert(EXIT_STEP == BT_EXIT_STEP && EXIT_LINK == BT_EXIT_LINK &&
                   EXIT_LOOKUP == BT_EXIT_LOOKUP && EXIT_POLL == BT_EXIT_POLL,
               "asm_offsets.h: exits");
 
-/* ---- jump caches ------------------------------------------------------------------------------
- */
-
-static void jump_clear(struct jump_cache *j)
-{
-    if (j->used) memset(j->table->minus_address, 0, sizeof j->table->minus_address);
-    j->table->minus_address[0] = jump_nothing(0);
-    j->used = 0;
-}
-
-static void jump_clear_all(struct bt_state *s)
-{
-    for (u32 i = 0; i < JUMP_CACHES; i++) jump_clear(&s->jump[i]);
-    memset(s->exec_pages, 0, sizeof s->exec_pages);
-    memset(s->exec_regions, 0, sizeof s->exec_regions);
-    s->global_code = true;
-}
-
-static struct jump_cache *jump_current(struct bt_state *s)
-{
-    struct vcpu *v = s->v;
-    if (v->cpl != 3) return &s->jump[s->bt.vec_loaded];
-    u64 key = jump_key(s);
-    struct jump_cache *oldest = &s->jump[JUMP_SUPERVISOR];
-    for (u32 i = JUMP_SUPERVISOR; i < JUMP_CACHES; i++) {
-        struct jump_cache *j = &s->jump[i];
-        if (j->used && j->key == key) return j;
-        if (j->used < oldest->used) oldest = j;
-    }
-    jump_clear(oldest);
-    oldest->key = key;
-    oldest->used = ++s->jump_uses;
-    return oldest;
-}
-
-/* What a new entry for the code at @rip means for invalidations. */
-static void jump_note(struct bt_state *s, u64 rip)
-{
-    const struct vcpu *v = s->v;
-    const u64 n = (rip >> PAGE_SHIFT) & (TLB_ENTRIES - 1);
-    bool known = v->tlb.e[ACC_EXEC][n].tag == ((rip & PAGE_MASK) | v->tlb.ctx);
-    const u64 page = known ? v->tlb.exec_page[n] : TLB_EXEC_LARGE;
-    const u64 h = exec_page_hash(rip), r = exec_region_hash(rip);
-    s->exec_pages[h / 64] |= BIT(h % 64);
-    if (page & TLB_EXEC_LARGE) s->exec_regions[r / 64] |= BIT(r % 64);
-    if (v->cpl != 3 && !(page & TLB_EXEC_GLOBAL)) s->global_code = false;
-}
-
-/* Remember in @j where the code at linear @rip is. */
-static void jump_add(struct bt_state *s, struct jump_cache *j, u64 rip, const u8 *code)
-{
-    const u32 n = jump_index(rip);
-    if (j->table->minus_address[n] == 0 - rip && j->table->code[n] == code) return;
-    j->table->minus_address[n] = 0 - rip;
-    j->table->code[n] = code;
-    j->used = ++s->jump_uses;
-    jump_note(s, rip);
-    if ((rip & ~PAGE_MASK) + INSN_BYTES_MAX > PAGE_BYTES) { /* may go on in the next page */
-        u64 next = exec_page_hash(rip + PAGE_BYTES);
-        s->exec_pages[next / 64] |= BIT(next % 64);
-    }
-}
-
-/* Forget the entries of the group at @first whose instruction touches @page, a linear page number.
- */
-static void group_drop_page(struct jump_table *j, u32 first, u64 page)
-{
-    for (u32 k = first; k < first + JUMP_GROUP; k++) {
-        u64 address = 0 - j->minus_address[k];
-        bool inside = address >> PAGE_SHIFT == page;
-        bool before = (address + INSN_BYTES_MAX - 1) >> PAGE_SHIFT == page;
-        if (inside || before) j->minus_address[k] = jump_nothing(k);
-    }
-}
-
-/* Forget the entries of the page at @gva, and those before it whose instruction goes on there. */
-static void jump_drop_page(struct bt_state *s, gva_t gva)
-{
-    const u64 page = gva >> PAGE_SHIFT;
-    for (u32 i = 0; i < JUMP_CACHES; i++) {
-        struct jump_cache *j = &s->jump[i];
-        if (!j->used) continue;
-        for (u32 back = 0; back < 2; back++)
-            group_drop_page(j->table, jump_index((page - back) << PAGE_SHIFT), page);
-    }
-}
-
-/* ---- what the MMU tells -----------------------------------------------------------------------
- */
-
-static void on_page(void *ctx, gva_t gva, u32 asn)
-{
-    struct bt_state *s = ctx;
-    (void)asn;
-    if (is_set(s->exec_regions, exec_region_hash(gva))) jump_clear_all(s);
-    else if (is_set(s->exec_pages, exec_page_hash(gva))) jump_drop_page(s, gva);
-}
-static void on_space(void *ctx, u32 asn)
-{
-    struct bt_state *s = ctx;
-    (void)asn;
-    if (!s->global_code) jump_clear_all(s); /* user caches go by context, which is new */
-}
-static void on_all(void *ctx) { jump_clear_all(ctx); }
-static void on_writes(void *ctx, gpa_t page_gpa)
-{
-    (void)ctx;
-    (void)page_gpa;
-}
-static void on_ctx(void *ctx)
-{
-    struct bt_state *s = ctx;
-    u64 space = s->v->tlb.ctx >> PRIV_BITS;
-    if (space != s->space && !s->global_code) jump_clear_all(s);
-    s->space = space;
-}
-
 /* ---- running ----------------------------------------------------------------------------------
  */
 
@@ -189,14 +73,14 @@ void bt_check_assumptions(struct bt_state *s)
     s->bt.smap = v->cr4 & CR4_SMAP;
     s->bt.fsgsbase = v->cr4 & CR4_FSGSBASE;
     code_drop_all(&s->code);
-    jump_clear_all(s);
+    jump_forget_blocks(s);
 }
 
 /* Room for a block. True: everything was dropped for it, so nothing may lead there any more. */
 static bool make_room(struct bt_state *s)
 {
     if (!code_room(&s->code)) return false;
-    jump_clear_all(s);
+    jump_forget_blocks(s);
     return true;
 }
 
@@ -206,8 +90,10 @@ static struct bt_out prepare(struct bt_state *s, const struct bt_page *p)
     s->bt.hints = code_hints(&s->code, p);
     s->bt.stubs = s->code.stubs;
     s->bt.user = s->v->cpl == 3;
-    return (struct bt_out){
+    struct bt_out out = {
         .rw = s->code.rw + s->code.used, .off = s->code.used, .room = BT_BLOCK_CODE_BYTES};
+    far_offer(&s->far, &out);
+    return out;
 }
 
 const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b, gpa_t gpa)
@@ -222,7 +108,9 @@ const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b,
     v->stats.bt_translate_ns += clk_host_ns() - start;
     v->stats.bt_translations++;
     v->stats.bt_translated += made.insns;
-    return bt_dumped(s, code_add(&s->code, &made, p, bytes));
+    const struct bt_slot *slot = code_add(&s->code, &made, p, bytes);
+    jump_take_slots(s, &out, slot);
+    return bt_dumped(s, slot);
 }
 
 /* The instruction at v->rip that goes on in the next page: valid for these two physical pages only,
@@ -255,6 +143,7 @@ static const struct bt_slot *find_cross(struct bt_state *s, gpa_t gpa)
     bt_translate(&s->bt, &b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
     *x = (struct cross){gpa, second, code_add_cross(&s->code, &made, p, q), s->code.flushes,
                         bt_variant_of(s)};
+    jump_take_slots(s, &out, x->slot);
     return x->slot;
 }
 
@@ -382,6 +271,7 @@ static enum x_result serve(struct bt_state *s, u32 why)
     case BT_EXIT_LOOKUP:
         v->rip = v->eng.exit_arg;
         v->stats.bt_exit_lookup++;
+        if (unlikely(s->far.stale > FAR_STALE_MAX)) jump_clear_slots(s);
         return likely(is_canonical(v, v->rip)) ? X_JUMP : take_back(s);
     case BT_EXIT_LINK:
         v->rip = v->eng.code_base + (u32)v->eng.exit_arg;
@@ -437,7 +327,7 @@ static enum x_result run(struct vcpu *v)
     const struct bt_slot *slot = bt_find_block(s);
     if (unlikely(!slot)) return block_run_first(&s->decoded, v);
     struct jump_cache *j = jump_current(s);
-    jump_add(s, j, v->rip, code_far(&s->code, slot));
+    jump_add(s, j, slot);
     if (!may_enter(s)) return X_JUMP;
     v->eng.jump_cache = (u64)(uintptr_t)j->table;
     s->variant = bt_variant_of(s);
@@ -518,17 +408,6 @@ static void choose_features(struct bt_state *s, const struct cpu_model *model)
                                    : (void *)bt_vec_save128;
 }
 
-static int jump_init(struct bt_state *s, struct err *e)
-{
-    for (u32 i = 0; i < JUMP_CACHES; i++) {
-        s->jump[i].table = calloc(1, sizeof *s->jump[i].table);
-        if (!s->jump[i].table) return err_set(e, E_NOMEM, "jump caches");
-    }
-    jump_clear_all(s);
-    s->v->eng.jump_mask = JUMP_MASK;
-    return 0;
-}
-
 static void bt_fini(struct vcpu *v)
 {
     struct bt_state *s = state_of(v);
@@ -539,7 +418,7 @@ static void bt_fini(struct vcpu *v)
     fault_stack_fini(&s->stack);
     bt_tables_destroy(s->tables);
     bt_views_fini(&s->views);
-    for (u32 i = 0; i < JUMP_CACHES; i++) free(s->jump[i].table);
+    jump_fini(s);
     code_fini(&s->code);
     bt_x87_fini(s);
     hostmem_release(s->bt.plans, sizeof *s->bt.plans);
@@ -555,7 +434,7 @@ static int bt_init(struct vcpu *v, struct err *e)
     if (!s) return err_set(e, E_NOMEM, "translator");
     v->engine_state = s;
     s->v = s->bt.v = v;
-    s->observer = (struct tlb_observer){NULL, s, on_page, on_space, on_all, on_writes, on_ctx};
+    v->eng.exit_site = 0; /* far.h: of no jump */
     int rc = native_init(v, e);
     if (rc == 0)
         rc = cache_init(&s->decoded, (struct cache_size){.sets = 64, .insns = 24 * 1024}, e);
@@ -579,7 +458,7 @@ static int bt_init(struct vcpu *v, struct err *e)
         return rc;
     }
     for (u32 ac = 0; ac < 2; ac++) s->bt.table[ac] = bt_table_supervisor(s->tables, ac);
-    mmu_observe(v, &s->observer);
+    jump_observe(s);
     v->kick = bt_kick;
     return 0;
 }

@@ -53,6 +53,7 @@ enum bt_exit {
 /* ---- translation of one block (translate.c) ---- */
 enum { BT_BLOCK_INSNS = 64, BT_BLOCK_MARKS = 2 * BT_BLOCK_INSNS + VCPU_GROUPS };
 enum { BT_BLOCK_CODE_BYTES = 16384, BT_POLL_BYTES = 7 };
+enum { BT_BLOCK_SLOTS = BT_BLOCK_INSNS + 1 };
 struct bt_mark {   /* where a guest instruction's host code starts */
     u16 host_off;  /* from the block's code start */
     u16 guest_off; /* from the page's start       */
@@ -84,6 +85,10 @@ struct bt_out {
     u32 off;
     u32 room; /* bytes, at least BT_BLOCK_CODE_BYTES */
     struct bt_mark mark[BT_BLOCK_MARKS];
+    /* slots for direct jumps to other pages: the first free one and how many there are; how many
+     * were taken, and where (from @off) the code is that such a jump goes to at first */
+    u32 slot, slot_room, slots;
+    u16 slot_miss[BT_BLOCK_SLOTS];
 };
 /* Offsets in the code cache of the fixed pieces the blocks jump to (enter.S, copied there once).
  * All take what they say and may be jumped to with flags and every guest register live. */

@@ -3,15 +3,13 @@
 #ifndef ENGINE_BT_BT_STATE_H
 #define ENGINE_BT_BT_STATE_H
 #include "engine/bt/bt_internal.h"
-#include "engine/bt/code.h"
+#include "engine/bt/far.h"
 #include "engine/bt/sites.h"
 #include "engine/bt/table.h"
 #include "engine/common/fault.h"
 #include "mmu/mmu.h"
 
 enum {
-    JUMP_CACHES = 10,
-    JUMP_SUPERVISOR = 2 /* the first ones */,
     EXEC_PAGE_BITS = 1 << 15,
     EXEC_REGION_BITS = 1 << 12,
     EXEC_REGION_SHIFT = 30,
@@ -47,6 +45,7 @@ struct bt_state {
     struct bt_tables *tables;
     struct jump_cache jump[JUMP_CACHES];
     u64 jump_uses;
+    struct far_links far;
     u32 variant;                         /* being executed */
     u64 space;                           /* address space number last seen */
     bool global_code;                    /* every entry of jump[0] is from a global page */

@@ -257,6 +257,7 @@ const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, stru
     struct bt_slot *s = &c->slot[index];
     *s = (struct bt_slot){.b = *b,
                           .next = p->first,
+                          .page = (u32)(p - c->pages),
                           .variant = (u32)((p->page - 1) % VARIANTS),
                           .tests = code_hints(c, p)->tests,
                           .page_gpa = (p->page - 1) / VARIANTS << PAGE_SHIFT};

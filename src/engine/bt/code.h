@@ -35,7 +35,7 @@ struct bt_page {
 };
 struct bt_slot { /* a block in the cache */
     struct bt_block b;
-    u32 next;     /* of the same page */
+    u32 next, page; /* of the same page; which of bt_code.pages that is */
     u32 links;    /* jumps patched to lead here: chain of link indices, 0 ends */
     bool dropped; /* not to be entered */
     bool dead;    /* never again */

@@ -144,7 +144,7 @@ bt_exit_lookup:
     pushfq
     mov 16+9*8(%rsp), %rdi
     mov %r10, %rsi
-    call bt_quick
+    call bt_quick_jump
     mov %rax, %r11
     test %rax, %rax
     jz 2f

@@ -1,12 +1,18 @@
 /* jump.h - the table of jump targets: host code by linear guest address, direct mapped. Translated
  * code (translate.c: tr_jump_table) and enter.S (bt_jump) look into it without touching a flag. An
  * entry that does not match, or is empty, leads the long way. Mixing upper bits of the address into
- * the index was tried: no fewer misses in node, and every jump is 5 % of Lua's time dearer. */
+ * the index was tried: no fewer misses in node, and every jump is 5 % of Lua's time dearer.
+ *
+ * Direct jumps to other pages look nothing up: each has a slot, by number, with the host code to go
+ * to, at first its own way to the lookup (far.h). */
 #ifndef ENGINE_BT_JUMP_H
 #define ENGINE_BT_JUMP_H
 #include "engine/bt/bt_internal.h"
 
 enum {
+    JUMP_CACHES = 10,
+    JUMP_SUPERVISOR = 2, /* the first ones */
+    JUMP_SLOTS = 1 << 15,
     JUMP_BITS = 15,
     JUMP_ENTRIES = 1 << JUMP_BITS,
     JUMP_SHIFT = 2,                        /* few jumps go to addresses closer than 4 bytes */
@@ -17,6 +23,9 @@ enum {
 struct jump_table {
     u64 minus_address[JUMP_ENTRIES];
     const u8 *code[JUMP_ENTRIES];
+    const u8 *slot[JUMP_SLOTS];
+    u32 slot_page[JUMP_SLOTS]; /* of a slot that was filled: linear page, low bits */
+    u32 index, epoch;          /* which one it is; how often one was emptied by then */
 };
 
 /* Empty: what is there matches no address that leads to it (0 leads to the first entry). */

@@ -7,13 +7,17 @@
 #include "engine/bt/bt_state.h"
 
 const u8 *bt_quick(struct vcpu *v, u64 address);
+const u8 *bt_quick_jump(struct vcpu *v, u64 address);
 
-/**
- * bt_quick - host code for linear @address, entered into the jump cache; NULL when it takes more:
- * no fast translation of the address, a page not executed from before, an instruction that may
- * cross a page, no block yet.
+static struct jump_table *table_of(const struct vcpu *v)
+{
+    return (struct jump_table *)(uintptr_t)v->eng.jump_cache;
+}
+
+/* The block at linear @address; NULL when it takes more: no fast translation of the address, a page
+ * not executed from before, or from elsewhere, an instruction that may cross a page, no block yet.
  */
-const u8 *bt_quick(struct vcpu *v, u64 address)
+static const struct bt_slot *find(struct vcpu *v, u64 address)
 {
     struct bt_state *s = v->engine_state;
     const u64 n = (address >> PAGE_SHIFT) & (TLB_ENTRIES - 1);
@@ -24,11 +28,44 @@ const u8 *bt_quick(struct vcpu *v, u64 address)
     if (!jump_is_noted(s, address, page)) return NULL;
     const gpa_t gpa = (page & PAGE_MASK) + off;
     const struct bt_slot *slot = code_find(&s->code, gpa, s->variant);
+    return slot && far_is_home(&s->far, table_of(v), slot, address) ? slot : NULL;
+}
+
+/** bt_quick - host code for linear @address, entered into the jump cache; NULL when it takes more.
+ */
+const u8 *bt_quick(struct vcpu *v, u64 address)
+{
+    struct bt_state *s = v->engine_state;
+    struct jump_table *jumps = table_of(v);
+    const u32 n = jump_index(address);
+    const struct bt_slot *slot = find(v, address);
     if (!slot) return NULL;
-    struct jump_table *jumps = (struct jump_table *)(uintptr_t)v->eng.jump_cache;
     const u8 *code = code_far(&s->code, slot);
     v->stats.bt_jump_misses++;
-    jumps->minus_address[jump_index(address)] = 0 - address;
-    jumps->code[jump_index(address)] = code;
+    jumps->minus_address[n] = 0 - address;
+    jumps->code[n] = code;
+    return code;
+}
+
+/** bt_quick_jump - the same for a jump that comes to the lookup: one with a slot fills that; one
+ * that the table would have brought there came by a slot, and by a block that was dropped. */
+const u8 *bt_quick_jump(struct vcpu *v, u64 address)
+{
+    struct bt_state *s = v->engine_state;
+    struct jump_table *jumps = table_of(v);
+    const u32 by = (u32)(v->eng.exit_site >> 32), n = jump_index(address);
+    v->eng.exit_site = (u32)v->eng.exit_site;
+    if (!by) {
+        const u8 *known = jumps->minus_address[n] == 0 - address ? jumps->code[n] : NULL;
+        const u8 *code = bt_quick(v, address);
+        s->far.stale += code && code == known;
+        return code && s->far.stale > FAR_STALE_MAX ? NULL : code;
+    }
+    const struct bt_slot *slot = find(v, address);
+    if (!slot) return NULL;
+    const u8 *code = code_far(&s->code, slot);
+    const struct far_place to = {address, code};
+    v->stats.bt_far_jumps++;
+    far_fill(&s->far, jumps, by, v->eng.code_base, to);
     return code;
 }

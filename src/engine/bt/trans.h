@@ -23,6 +23,7 @@ enum {
 struct trans {
     const struct bt *bt;
     const struct insn *i; /* being translated */
+    struct bt_out *out;
     struct emit e;
     u32 code_off; /* of e.at in the code cache */
     u32 near;

@@ -62,10 +62,35 @@ void tr_jump_table(struct trans *t)
     em_jump_mem(e, T2, offsetof(struct jump_table, code));
 }
 
+/* mov dword gs:[exit_site + @half * 4], val */
+static void put_exit_site(struct trans *t, u32 half, u32 val)
+{
+    const s32 at = (s32)(offsetof(struct vcpu, eng.exit_site) + half * 4);
+    em_byte(&t->e, 0x65);
+    em_byte(&t->e, 0xC7);
+    em_modrm_mem(&t->e, 0, (struct em_mem){REG_NONE, REG_NONE, 0, at});
+    em_u32(&t->e, val);
+}
+
+/* To T1, by the jump's slot of the present table (far.h), which leads here behind at first. */
+static void put_slot_jump(struct trans *t)
+{
+    struct bt_out *o = t->out;
+    const u32 slot = o->slot + o->slots;
+    em_load_gs(&t->e, T2, offsetof(struct vcpu, eng.jump_cache));
+    em_jump_mem(&t->e, T2, (s32)(offsetof(struct jump_table, slot) + slot * sizeof(u64)));
+    o->slot_miss[o->slots++] = (u16)t->e.n;
+    put_exit_site(t, 0, t->off);
+    put_exit_site(t, 1, slot);
+    tr_jump_stub(t, t->bt->stubs.lookup);
+}
+
 static void put_far_jump(struct trans *t, s64 target)
 {
+    const struct bt_out *o = t->out;
     tr_code_address(t, T1, target);
-    tr_jump_table(t);
+    if (o->slots < BT_BLOCK_SLOTS && o->slots < o->slot_room) put_slot_jump(t);
+    else tr_jump_table(t);
 }
 
 void tr_branch(struct trans *t, int cc, s64 target)
@@ -124,11 +149,7 @@ static void put_fill(struct trans *t, const struct cold *c)
 static void put_lookup(struct trans *t, const struct cold *c)
 {
     em_mov(&t->e, RCX, TB);
-    em_byte(&t->e, 0x65); /* mov dword gs:[exit_site], offset in the page */
-    em_byte(&t->e, 0xC7);
-    em_modrm_mem(&t->e, 0,
-                 (struct em_mem){REG_NONE, REG_NONE, 0, offsetof(struct vcpu, eng.exit_site)});
-    em_u32(&t->e, c->off);
+    put_exit_site(t, 0, c->off);
     tr_table_reload(t);
     tr_jump_stub(t, t->bt->stubs.lookup);
 }
@@ -463,7 +484,8 @@ static void put_all(struct trans *t, const struct block *b, struct bt_block *blo
 u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, struct bt_out *out,
                  struct bt_block *block)
 {
-    struct trans t = {.bt = bt, .code_off = out->off, .block_off = guest_off, .off = guest_off};
+    struct trans t = {.bt = bt, .out = out, .code_off = out->off};
+    t.block_off = t.off = guest_off;
     t.is32 = b->mode == ISA_32;
     t.word = t.is32 ? 4 : 8;
     t.e = (struct emit){
@@ -484,7 +506,8 @@ u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, stru
 
 u32 bt_translate_jump(const struct bt *bt, u16 off, struct bt_out *out)
 {
-    struct trans t = {.bt = bt, .code_off = out->off, .is32 = bt->v->mode == ISA_32};
+    struct trans t = {.bt = bt, .out = out, .code_off = out->off};
+    t.is32 = bt->v->mode == ISA_32;
     t.e = (struct emit){.at = out->rw, .room = out->room, .plain = bt->plain};
     tr_code_address(&t, T1, off);
     tr_jump_stub(&t, bt->plain ? bt->stubs.jump_plain : bt->stubs.jump);

@@ -1,0 +1,71 @@
+/* far.c - see far.h. */
+#include "engine/bt/far.h"
+
+#include "engine/common/hostmem.h"
+
+static const size_t miss_bytes = sizeof(const u8 *) * JUMP_SLOTS;
+static const size_t page_of_bytes = sizeof(u32) * JUMP_SLOTS;
+static const size_t page_bytes = sizeof(struct far_page) * FAR_PAGES;
+
+int far_init(struct far_links *f, struct err *e)
+{
+    *f = (struct far_links){.slots = 1};
+    f->miss = hostmem_reserve(miss_bytes);
+    f->page_of = hostmem_reserve(page_of_bytes);
+    f->page = hostmem_reserve(page_bytes);
+    if (f->miss && f->page_of && f->page) return 0;
+    far_fini(f);
+    return err_set(e, E_NOMEM, "slots of jumps");
+}
+
+void far_fini(struct far_links *f)
+{
+    hostmem_release(f->miss, miss_bytes);
+    hostmem_release(f->page_of, page_of_bytes);
+    hostmem_release(f->page, page_bytes);
+    *f = (struct far_links){0};
+}
+
+void far_forget(struct far_links *f) { f->slots = 1; }
+
+void far_clear(const struct far_links *f, struct jump_table *j, u32 first)
+{
+    for (u32 k = first; k < f->slots; k++) j->slot[k] = f->miss[k];
+}
+
+void far_drop_page(const struct far_links *f, struct jump_table *j, u64 page)
+{
+    for (u32 k = 1; k < f->slots; k++)
+        if (j->slot_page[k] == (u32)page) j->slot[k] = f->miss[k];
+}
+
+void far_offer(const struct far_links *f, struct bt_out *out)
+{
+    out->slot = f->slots;
+    out->slot_room = JUMP_SLOTS - f->slots;
+}
+
+u32 far_take(struct far_links *f, const struct bt_out *out, const struct bt_slot *s, const u8 *code)
+{
+    const u32 first = f->slots;
+    for (u32 k = 0; k < out->slots; k++) {
+        f->miss[f->slots] = code + out->slot_miss[k];
+        f->page_of[f->slots++] = s->page;
+    }
+    return first;
+}
+
+bool far_move(struct far_links *f, const struct jump_table *j, const struct bt_slot *s, u64 address,
+              u64 *old)
+{
+    struct far_page *p = &f->page[s->page];
+    const u64 home = far_home(j, address), id = far_page_id(s);
+    if (p->page != id) *p = (struct far_page){.page = id};
+    const u64 before = p->home[j->index];
+    if (before == home || p->moves > FAR_MOVES_MAX) return false;
+    p->home[j->index] = home;
+    if (before >> FAR_EPOCH_SHIFT != j->epoch) return false;
+    p->moves++;
+    *old = (u64)((s64)(before << (64 - FAR_EPOCH_SHIFT)) >> (64 - FAR_EPOCH_SHIFT)) << PAGE_SHIFT;
+    return true;
+}

@@ -1,0 +1,96 @@
+/* far.h - direct jumps to other pages.
+ *
+ * Such a jump has a slot, a number, and goes where the slot of the present jump table says: to its
+ * own code behind it at first (its "miss", a lookup), and to its target once that was looked up.
+ * Nothing is compared. That is right because
+ *   - a slot is filled with what an entry of the same table could hold, and emptied whenever that
+ *     entry would be: with its page, with the table;
+ *   - the target is a constant distance from the page the jump is in, and within one table's life
+ *     no physical page is entered at two linear addresses: the first is its *home*. Entries of
+ *     tables are made in C only, which finds out (far_is_home) when a page is about to be entered
+ *     elsewhere. Then what leads to the old place is forgotten, with all slots of the table, and
+ *     the page has a new home; one that moves often gets no slots filled any more.
+ * A block that is dropped stays in slots, as it does in tables: its entry leads to the lookup
+ * (code.h). Slots that lead there for nothing are noticed, and emptied all together.
+ * Owner: the vCPU's thread. */
+#ifndef ENGINE_BT_FAR_H
+#define ENGINE_BT_FAR_H
+#include "engine/bt/code.h"
+
+enum {
+    FAR_MOVES_MAX = 4,   /* of a page, then its slots stay empty */
+    FAR_STALE_MAX = 256, /* jumps to dropped blocks, then slots are emptied */
+    FAR_EPOCH_SHIFT = 36,
+    FAR_PAGES = BT_PAGE_SETS * BT_PAGE_WAYS,
+};
+struct far_page {
+    u64 page; /* bt_page.page, or another: nothing is known */
+    u64 home[JUMP_CACHES];
+    u32 moves;
+};
+struct far_links {
+    const u8 **miss;       /* [JUMP_SLOTS], by slot; 0 is no slot */
+    u32 *page_of;          /* [JUMP_SLOTS]: bt_slot.page of the block it is in */
+    struct far_page *page; /* [FAR_PAGES], as bt_code.pages */
+    u32 slots;             /* in use, and 0 */
+    u32 epoch, stale;
+};
+int far_init(struct far_links *f, struct err *e) MUST_USE;
+void far_fini(struct far_links *f);
+/** far_forget - all blocks are gone. */
+void far_forget(struct far_links *f);
+/** far_clear - empty the slots of @j from @first (1: all) on. */
+void far_clear(const struct far_links *f, struct jump_table *j, u32 first);
+/** far_drop_page - empty those that lead to linear page number @page. */
+void far_drop_page(const struct far_links *f, struct jump_table *j, u64 page);
+/** far_new_epoch - for a table that was emptied: no page has a home in it. */
+static inline u32 far_new_epoch(struct far_links *f)
+{
+    return ++f->epoch & (u32)(BIT(64 - FAR_EPOCH_SHIFT) - 1);
+}
+/** far_offer - tell the translator which slots are free. */
+void far_offer(const struct far_links *f, struct bt_out *out);
+/** far_take - the slots it used in block @s; @code is the block's code. They are still to be
+ * emptied, from the number returned on, in every table. */
+u32 far_take(struct far_links *f, const struct bt_out *out, const struct bt_slot *s,
+             const u8 *code);
+
+static inline u64 far_page_id(const struct bt_slot *s)
+{
+    return (s->page_gpa >> PAGE_SHIFT) * VARIANTS + s->variant + 1;
+}
+/* Linear page and life of the table. A table emptied 2^28 times may take an old home for one of
+ * its own: at worst the page moves for nothing. */
+static inline u64 far_home(const struct jump_table *j, u64 address)
+{
+    return (u64)j->epoch << FAR_EPOCH_SHIFT | (address >> PAGE_SHIFT & (BIT(FAR_EPOCH_SHIFT) - 1));
+}
+/** far_is_home - may block @s be entered at linear @address through @j? */
+static inline bool far_is_home(const struct far_links *f, const struct jump_table *j,
+                               const struct bt_slot *s, u64 address)
+{
+    const struct far_page *p = &f->page[s->page];
+    return p->page == far_page_id(s) &&
+           (p->home[j->index] == far_home(j, address) || p->moves > FAR_MOVES_MAX);
+}
+/** far_fill - have the jump of @slot, which is in linear page @code_base, go to @to from now on.
+ * Does nothing where that is not to be. */
+struct far_place {
+    u64 address;
+    const u8 *code;
+};
+static inline void far_fill(const struct far_links *f, struct jump_table *j, u32 slot,
+                            u64 code_base, struct far_place to)
+{
+    if (slot >= f->slots) return;
+    const struct far_page *p = &f->page[f->page_of[slot]];
+    if (p->moves > FAR_MOVES_MAX || p->home[j->index] != far_home(j, code_base)) return;
+    j->slot[slot] = to.code;
+    j->slot_page[slot] = (u32)(to.address >> PAGE_SHIFT);
+}
+/** far_move - block @s is going to be entered through @j at @address. *old is then the linear
+ * address of the page it was entered at before, whose entries in @j, and all slots of it, have to
+ * be forgotten first: true. */
+bool far_move(struct far_links *f, const struct jump_table *j, const struct bt_slot *s, u64 address,
+              u64 *old);
+#endif

@@ -1,0 +1,25 @@
+/* jump_cache.h - which jump table translated code uses, and what is in them. An entry, and a slot
+ * (far.h), holds as long as the translation of its address; the tables follow the vCPU's MMU.
+ * Owner: the vCPU's thread, outside of translated code. */
+#ifndef ENGINE_BT_JUMP_CACHE_H
+#define ENGINE_BT_JUMP_CACHE_H
+#include "engine/bt/bt_state.h"
+
+/** jump_init - make the tables of @s, empty. Errors: E_NOMEM, and jump_fini cleans up then, too. */
+int jump_init(struct bt_state *s, struct err *e) MUST_USE;
+void jump_fini(struct bt_state *s);
+/** jump_observe - follow the MMU, until mmu_unobserve(s->observer). */
+void jump_observe(struct bt_state *s);
+/** jump_clear_all - forget every target. */
+void jump_clear_all(struct bt_state *s);
+/** jump_forget_blocks - the same after code_drop_all. */
+void jump_forget_blocks(struct bt_state *s);
+/** jump_clear_slots - the slots of the tables in use lead to their misses again. */
+void jump_clear_slots(struct bt_state *s);
+/** jump_take_slots - @slot was just made at @out: the slots it uses are taken. */
+void jump_take_slots(struct bt_state *s, const struct bt_out *out, const struct bt_slot *slot);
+/** jump_current - the one for code of the present mode and variant, in use from now on. */
+struct jump_cache *jump_current(struct bt_state *s);
+/** jump_add - remember in @j that the code at v->rip is @slot. */
+void jump_add(struct bt_state *s, struct jump_cache *j, const struct bt_slot *slot);
+#endif
