@@ -110,7 +110,7 @@ for engine in $ENGINES; do
         sector "$engine"
         [ "$engine" != bt ] || kernel "seabios kernel/$engine" --engine "$engine" --firmware $SEABIOS
     else skip "seabios/$engine" 'no package seabios'; fi
-    # OVMF takes the interpreter a minute; where KVM is an emulation, it may lack instructions OVMF uses (FNINIT)
+    # OVMF takes the interpreter a minute, and a KVM that is an emulation more than ten
     [ "$engine" = bt ] || continue
     if [ -e $OVMF ]; then
         ovmf "$engine"
