@@ -6,6 +6,8 @@
 #include "../smp_litmus.h"
 #include "fuzz.h"
 
+enum { HANG_SECONDS = 120 }; /* threads wait for each other, and the host may be busy */
+
 int main(void)
 {
     struct err e = {0};
@@ -16,6 +18,7 @@ int main(void)
     fuzz_start("smp_fuzz");
     while (fuzz_next()) {
         const u64 seed = fuzz_u64();
+        alarm(HANG_SECONDS);
         FUZZ_CHECK(fuzz_below(2) ? smp_litmus(seed) : smp_chaos(seed));
     }
     return 0;
