@@ -36,10 +36,10 @@ struct bt_page {
 struct bt_slot { /* a block in the cache */
     struct bt_block b;
     u32 next, page; /* of the same page; which of bt_code.pages that is */
-    u32 links;    /* jumps patched to lead here: chain of link indices, 0 ends */
-    bool dropped; /* not to be entered */
-    bool dead;    /* never again */
-    u8 head[5];   /* dropped: the bytes under the jump over its far entry */
+    u32 links;      /* jumps patched to lead here: chain of link indices, 0 ends */
+    bool dropped;   /* not to be entered */
+    bool dead;      /* never again */
+    u8 head[5];     /* dropped: the bytes under the jump over its far entry */
     u32 variant;
     u32 tests; /* hints.tests of its page when it was translated */
     gpa_t page_gpa;
