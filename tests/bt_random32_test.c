@@ -1,7 +1,8 @@
 /* Random 32-bit programs under the interpreter and under the translator: flat protected mode, with
  * and without paging, privilege level 0, a few instructions each, ending in HLT; so do all
  * exceptions, each at an address of its own. All state and all memory are compared, so vector,
- * error code, address and what was done before an exception are, too. BT32_SEED and BT32_CASES choose other programs. */
+ * error code, address and what was done before an exception are, too. BT32_SEED and BT32_CASES
+ * choose other programs. */
 #include <signal.h>
 #include <stdio.h>
 #include <sys/time.h>

@@ -1,6 +1,6 @@
 /* tests/bt_random_test.c - random programs under the interpreter and under the translator; see
- * bt_diff.h. BT_SEED and BT_ROUNDS choose other ones, BT_MODEL a CPU model; a mismatch prints both states, the program
- * reduced to what it takes, and the seed. */
+ * bt_diff.h. BT_SEED and BT_ROUNDS choose other ones, BT_MODEL a CPU model; a mismatch prints both
+ * states, the program reduced to what it takes, and the seed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -48,7 +48,7 @@ static u32 list_folder(DIR *dir, const char *folder, struct client_machine *to)
     for (struct dirent *d; n < CLIENT_MACHINES_MAX && (d = readdir(dir));) {
         size_t length = strlen(d->d_name);
         if (*d->d_name == '.' || length >= CLIENT_NAME_BYTES) continue;
-        snprintf(path, sizeof path, "%s/%s", folder, d->d_name);
+        snprintf(path, sizeof path, "%s/%.*s", folder, CLIENT_NAME_BYTES - 1, d->d_name);
         if (living(path)) memcpy(to[n++].name, d->d_name, length + 1);
     }
     qsort(to, n, sizeof *to, compare);
