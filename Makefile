@@ -11,6 +11,9 @@ FUZZ_SECONDS ?= 10
 RUN_FLAGS ?=
 RUN_CMDLINE ?= console=ttyS0
 BENCH_FLAGS ?=
+# Jobs of the builds that `make run` and `make test` start; a -j on the command line goes before it.
+JOBS ?= $(shell nproc)
+PARALLEL = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 # Work on a part of the tree only: make DIRS="base mem" unit
 DIRS ?=
 
@@ -115,7 +118,7 @@ $(FUZZERS): $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.c.o $(LIB)
 # ---- run and test --------------------------------------------------------------------------------
 run:
 	@tools/deps.sh build guest
-	@$(MAKE) all
+	@$(MAKE) $(PARALLEL) all
 	@tools/guest/fetch.sh $(B)/guest
 	@$(B)/ring3 run --kernel $(B)/guest/vmlinuz --initrd $(B)/guest/initrd.cpio.gz \
 		--cmdline "$(RUN_CMDLINE)" $(RUN_FLAGS)
@@ -127,7 +130,7 @@ test-bins: all $(TESTS)
 fuzz-bins: all $(FUZZERS)
 
 test: deps-build
-	@$(MAKE) -s test-bins fuzz-bins guest-tests
+	@$(MAKE) -s $(PARALLEL) test-bins fuzz-bins guest-tests
 	@B=$(B) tools/test.sh unit tests
 
 unit: test-bins

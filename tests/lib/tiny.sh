@@ -1,8 +1,19 @@
 # shellcheck shell=bash
 # tiny.sh - sourced by tests: guests of a few bytes, and counting what happened.
 #
+# A script that is started alone, in the root of the tree, finds the build in B (build) and makes a folder of its own.
+#
 # tiny FILE BYTE... writes a multiboot image whose 32-bit code is these bytes (hex), entered at 1 MiB + 0x20 with
 # paging off and interrupts disabled.
+
+B=$(realpath -m "${B:-build}")
+export B RING3=${RING3:-$B/ring3}
+if [ -z "${TEST_TMP:-}" ]; then
+    TEST_TMP=$(mktemp -d)
+    export TEST_TMP
+    trap 'rm -rf "$TEST_TMP"' EXIT
+fi
+[ -x "$RING3" ] || { echo "not ok - $RING3 is not built (make)"; exit 1; }
 
 tiny() {
     local file=$1 out='' n
