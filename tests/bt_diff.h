@@ -89,8 +89,7 @@ __asm__(".pushsection .rodata\n"
         ".popsection\n");
 extern const u8 bt_diff_common[], bt_diff_common_end[];
 
-/* ---- programs --------------------------------------------------------------------------------
- */
+/* ---- programs -------------------------------------------------------------------------------- */
 
 enum { PROG_ITEMS = 40, ITEM_BYTES = 64, FIXES = 2 };
 struct fix {    /* a rel32 field */
@@ -504,8 +503,7 @@ static u32 prog_link(struct prog *p, u8 *code)
     return at;
 }
 
-/* ---- machines --------------------------------------------------------------------------------
- */
+/* ---- machines -------------------------------------------------------------------------------- */
 
 struct box {
     const struct engine *engine;
@@ -790,8 +788,7 @@ static enum run_exit box_run(struct box *b)
     return why;
 }
 
-/* ---- comparison ------------------------------------------------------------------------------
- */
+/* ---- comparison ------------------------------------------------------------------------------ */
 
 #define NOTE(...) (void)((loud ? printf(__VA_ARGS__) : 0), same = false)
 static bool same_registers(const struct vcpu *a, const struct vcpu *b, bool loud)
@@ -871,8 +868,7 @@ static bool boxes_same(bool loud)
     return same_memory(a, b, loud) && r && v;
 }
 
-/* ---- one program -----------------------------------------------------------------------------
- */
+/* ---- one program ----------------------------------------------------------------------------- */
 
 enum outcome { SAME, DIFFERENT, SKIPPED };
 
@@ -997,8 +993,7 @@ static void prog_report(struct prog *p, u64 seed, u32 n)
     fflush(stdout);
 }
 
-/* ---- rounds ----------------------------------------------------------------------------------
- */
+/* ---- rounds ---------------------------------------------------------------------------------- */
 
 enum { ROUND_PROGRAMS = 60 };
 

@@ -104,8 +104,7 @@ UNMASKED(pending_wait, "fwait");
 UNMASKED(pending_next, "jmp 3f\n 3: nop");
 UNMASKED(pending_cleared, "fnclex\n jmp 3f\n 3: fld1\n faddp\n fninit\n fldz");
 
-/* ---- machines --------------------------------------------------------------------------------
- */
+/* ---- machines -------------------------------------------------------------------------------- */
 
 enum { USER = 1 << 0, PENDING = 1 << 1, KEEP_TF = 1 << 2, NO_TSC = 1 << 3, CHECK_AC = 1 << 4 };
 struct rig {
@@ -252,8 +251,7 @@ static void agree(const char *name, const u8 *code, const u8 *end, u32 flags, u6
 }
 #define AGREE(name, flags, light) agree(#name, name##_code, name##_end, flags, light)
 
-/* ---- tests -----------------------------------------------------------------------------------
- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void system_calls(void)
 {

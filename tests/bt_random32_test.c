@@ -60,8 +60,7 @@ static void put_mov(struct program *p, u32 reg, u32 val)
     put(p, &val, 4);
 }
 
-/* ---- what programs are made of ----------------------------------------------------------------
- */
+/* ---- what programs are made of --------------------------------------------------------------- */
 
 static u32 random_address(void)
 {
@@ -214,8 +213,7 @@ static void make_program(struct program *p)
     p->n += TAIL;
 }
 
-/* ---- running ----------------------------------------------------------------------------------
- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static void put_descriptor(struct rig *r, u16 sel, u32 base, u64 rest)
 {

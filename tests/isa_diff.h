@@ -27,8 +27,7 @@
 #include "cpu/vcpu.h"
 #include "engine/common/native.h"
 
-/* ---- arena -------------------------------------------------------------------------------------
- */
+/* ---- arena ----------------------------------------------------------------------------------- */
 
 #define DIFF_ARENA 0x10000000ull /* fixed and below 4 GiB, so that 32-bit addresses reach it */
 enum { DIFF_PAGES = 12, DIFF_CODE_PAGE = 10, DIFF_GUARD = 1 << 20 };
@@ -103,8 +102,7 @@ static void diff_decoder(ZydisDecoder *d)
     ZydisDecoderInit(d, machine[D.mode], stack[D.mode]);
 }
 
-/* ---- native side -------------------------------------------------------------------------------
- */
+/* ---- native side ----------------------------------------------------------------------------- */
 
 static const int diff_greg[GPRS] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
                                     REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
@@ -202,8 +200,7 @@ static void diff_run_native(void)
     D.in = in;
 }
 
-/* ---- guest side --------------------------------------------------------------------------------
- */
+/* ---- guest side ------------------------------------------------------------------------------ */
 
 static int diff_check(struct vcpu *v, gva_t gva, u32 bytes, bool write)
 {
@@ -306,8 +303,7 @@ static void diff_run_guest(void)
     s->cr2 = s->vector == EXC_PF ? v->exc.payload : 0;
 }
 
-/* ---- random state ------------------------------------------------------------------------------
- */
+/* ---- random state ---------------------------------------------------------------------------- */
 
 static u64 rnd_value(void)
 {
@@ -400,8 +396,7 @@ static void diff_random_state(struct diff_state *s)
     s->rip = DIFF_ARENA + DIFF_CODE_PAGE * PAGE_BYTES + 64 + below(PAGE_BYTES - 128) - D.code_base;
 }
 
-/* ---- random instructions -----------------------------------------------------------------------
- */
+/* ---- random instructions --------------------------------------------------------------------- */
 
 static u32 put_random_tail(u8 *b, u32 n)
 {
@@ -508,8 +503,7 @@ static void diff_random_insn(void)
     }
 }
 
-/* ---- memory operands into the arena ------------------------------------------------------------
- */
+/* ---- memory operands into the arena ---------------------------------------------------------- */
 
 static bool diff_is_bt(const struct insn *i)
 {
@@ -633,8 +627,7 @@ static void diff_patch_disp(struct diff_state *s)
     isa_decode(i, bytes, i->len, D.mode);
 }
 
-/* ---- comparison --------------------------------------------------------------------------------
- */
+/* ---- comparison ------------------------------------------------------------------------------ */
 
 static bool same_x87(const struct fxsave *a, const struct fxsave *b)
 {
@@ -743,8 +736,7 @@ static void diff_report(void)
     fflush(stdout);
 }
 
-/* ---- one case ----------------------------------------------------------------------------------
- */
+/* ---- one case -------------------------------------------------------------------------------- */
 
 static void diff_count(void)
 {
@@ -820,8 +812,7 @@ static inline bool diff_case_of(const u8 *head, u32 n, bool mem)
     return true;
 }
 
-/* ---- set-up ------------------------------------------------------------------------------------
- */
+/* ---- set-up ---------------------------------------------------------------------------------- */
 
 static u32 xstate_offset(u32 component)
 {

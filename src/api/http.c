@@ -87,8 +87,7 @@ static struct text trimmed(struct text t)
     return t;
 }
 
-/* ---- request line -----------------------------------------------------------------------------
- */
+/* ---- request line ---------------------------------------------------------------------------- */
 
 static int parse_target(struct http_request *r, struct text t)
 {
@@ -133,8 +132,7 @@ static int parse_request_line(struct head *h, struct text line)
     return rc;
 }
 
-/* ---- header fields ----------------------------------------------------------------------------
- */
+/* ---- header fields --------------------------------------------------------------------------- */
 
 static int parse_length(struct head *h, struct text v)
 {

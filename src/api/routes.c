@@ -17,8 +17,7 @@ void response_fini(struct response *r)
     *r = (struct response){0};
 }
 
-/* ---- answers ----------------------------------------------------------------------------------
- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void answer_json(struct response *r, int status, json_t *object)
 {
@@ -55,8 +54,7 @@ static json_t *text_or_null(const char *s)
     return v ? v : json_null();
 }
 
-/* ---- routes -----------------------------------------------------------------------------------
- */
+/* ---- routes ---------------------------------------------------------------------------------- */
 
 static const char *const states[] = {
     [MACHINE_PAUSED] = "Paused", [MACHINE_RUNNING] = "Running", [MACHINE_ENDED] = "Ended"};
@@ -245,8 +243,7 @@ static void put_stop(struct api *a, const json_t *body, struct response *r)
     answer_done(r);
 }
 
-/* ---- the table --------------------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static const struct route {
     enum http_method method;

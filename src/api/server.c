@@ -49,8 +49,7 @@ struct control {
     struct api api;
 };
 
-/* ---- one client -------------------------------------------------------------------------------
- */
+/* ---- one client ------------------------------------------------------------------------------ */
 
 static void client_close(struct client *k)
 {
@@ -162,8 +161,7 @@ static void on_client(void *ctx, int revents)
     else loop_fd_set(k->watch, k->sending ? LOOP_WRITE : LOOP_READ);
 }
 
-/* ---- all clients ------------------------------------------------------------------------------
- */
+/* ---- all clients ----------------------------------------------------------------------------- */
 
 static void on_tick(void *ctx)
 {
@@ -211,8 +209,7 @@ static void on_listen(void *ctx, int revents)
     loop_timer_set(c->tick, TICK_S * NS_PER_S);
 }
 
-/* ---- claiming, serving, releasing -------------------------------------------------------------
- */
+/* ---- claiming, serving, releasing ------------------------------------------------------------ */
 
 static int claim_path(struct control *c, const char *path, struct err *e)
 {

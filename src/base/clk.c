@@ -19,8 +19,7 @@ static u64 host_now(clockid_t id)
     return (u64)ts.tv_sec * NS_PER_S + (u64)ts.tv_nsec;
 }
 
-/* ---- time --------------------------------------------------------------------------------------
- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 void clk_init(struct clk *c, bool manual)
 {
@@ -121,8 +120,7 @@ void clk_set_wake(struct clk *c, clk_wake_fn *fn, void *ctx)
     c->wake = fn;
 }
 
-/* ---- the heap: parent of i is (i-1)/2, every node is due no later than its children -------------
- */
+/* ---- the heap: parent of i is (i-1)/2, every node is due no later than its children ---------- */
 
 static void place(struct clk *c, u32 i, struct timer *t)
 {
@@ -176,8 +174,7 @@ static void disarm(struct clk *c, struct timer *t)
 
 static u64 earliest(const struct clk *c) { return c->armed ? c->heap[0]->due_ns : UINT64_MAX; }
 
-/* ---- timers ------------------------------------------------------------------------------------
- */
+/* ---- timers ---------------------------------------------------------------------------------- */
 
 void timer_init(struct timer *t, struct clk *c, timer_fn *fn)
 {

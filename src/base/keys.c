@@ -47,8 +47,7 @@ enum key_code key_of_char(char ch, bool *shift)
     }
 }
 
-/* ---- strokes ----------------------------------------------------------------------------------
- */
+/* ---- strokes --------------------------------------------------------------------------------- */
 
 static int parse_text(const char *text, struct key_stroke *out, u32 max, struct err *e)
 {

@@ -78,8 +78,7 @@ int ser_save(struct ser_buf *b, const char *section, u16 version, const struct s
     return 0;
 }
 
-/* ---- reading -----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* Next @bytes bytes of the view, or NULL (and nothing consumed) when it is shorter. */
 static const u8 *take(struct ser_view *v, size_t bytes)

@@ -36,8 +36,7 @@ static int broken(const struct boot_image *img, const char *fault, struct err *e
     return err_set(e, E_FORMAT, "kernel '%s': multiboot2 header: %s", img->kernel_path, fault);
 }
 
-/* ---- header ------------------------------------------------------------------------------------
- */
+/* ---- header ---------------------------------------------------------------------------------- */
 
 static u64 find_header(const struct file_data *f)
 {
@@ -139,8 +138,7 @@ int multiboot2_parse(struct boot_image *img, struct err *e)
     return 1;
 }
 
-/* ---- information -------------------------------------------------------------------------------
- */
+/* ---- information ----------------------------------------------------------------------------- */
 
 /* Room for a tag of @bytes; NULL when there is none. */
 static u8 *add_tag(struct boot_plan *p, u32 *used, enum info_tag type, size_t bytes)

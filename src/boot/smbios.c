@@ -59,8 +59,7 @@ static void close(struct writer *w)
     w->largest = (u16)max_u64(w->largest, (u64)(w->at - w->fixed));
 }
 
-/* ---- structures --------------------------------------------------------------------------------
- */
+/* ---- structures ------------------------------------------------------------------------------ */
 
 /* 7.1 */
 static void firmware(struct writer *w)
@@ -175,8 +174,7 @@ static void mapped(struct writer *w, u16 index, u64 base, u64 bytes)
     close(w);
 }
 
-/* ---- all of it --------------------------------------------------------------------------------
- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static void checksum(u8 *at, const u8 *from, u32 bytes)
 {

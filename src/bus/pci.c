@@ -104,8 +104,7 @@ static void bars_update(struct pci_fn *f)
         if (f->bus->fn[i]) bar_map_wanted(f->bus->fn[i]);
 }
 
-/* ---- memory BARs -------------------------------------------------------------------------------
- */
+/* ---- memory BARs ----------------------------------------------------------------------------- */
 
 static u64 backing_bytes(const struct pci_fn *f, u32 id) { return f->bus->mem->backing[id].bytes; }
 

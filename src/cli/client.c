@@ -23,8 +23,7 @@ void client_reply_fini(struct client_reply *r)
     *r = (struct client_reply){0};
 }
 
-/* ---- machines ---------------------------------------------------------------------------------
- */
+/* ---- machines -------------------------------------------------------------------------------- */
 
 static int compare(const void *a, const void *b) { return strcmp(a, b); }
 
@@ -111,8 +110,7 @@ int client_open(const char *name, struct err *e)
     return fd;
 }
 
-/* ---- a request --------------------------------------------------------------------------------
- */
+/* ---- a request ------------------------------------------------------------------------------- */
 
 static int send_all(int fd, const char *at, size_t n, struct err *e)
 {

@@ -24,8 +24,7 @@
 #include "cli/options.h"
 #include "host/tty.h"
 
-/* ---- 1. root ----------------------------------------------------------------------------------
- */
+/* ---- 1. root --------------------------------------------------------------------------------- */
 
 static u32 id_from(const char *variable)
 {
@@ -56,8 +55,7 @@ static int drop_root(struct err *e)
     return drop_capabilities(e);
 }
 
-/* ---- 3. Landlock (Documentation/userspace-api/landlock.rst) ------------------------------------
- */
+/* ---- 3. Landlock (Documentation/userspace-api/landlock.rst) ---------------------------------- */
 
 /* The kernel's structures, as far as we use them: the headers of older distributions lack the newer
  * fields. */
@@ -137,8 +135,7 @@ static int make_ruleset(int *out, const struct jail_needs *needs, struct err *e)
     return rc;
 }
 
-/* ---- 4. seccomp -------------------------------------------------------------------------------
- */
+/* ---- 4. seccomp ------------------------------------------------------------------------------ */
 
 static char *put_number(char *end, unsigned n)
 {
@@ -231,8 +228,7 @@ static int enter_seccomp(const struct jail_needs *needs, struct err *e)
     return err_errno(e, "jail: seccomp");
 }
 
-/* ---- all of it --------------------------------------------------------------------------------
- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static int restrict_self(int ruleset, struct err *e)
 {

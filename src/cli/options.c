@@ -29,8 +29,7 @@ struct option_row {
     size_t field;
     const char *help;
 };
-/* ---- setters ----------------------------------------------------------------------------------
- */
+/* ---- setters --------------------------------------------------------------------------------- */
 
 static int set_text(struct run_options *o, void *field, const char *text, struct err *e)
 {
@@ -158,8 +157,7 @@ static const struct option_row rows[] = {
 #undef OPTION
 };
 
-/* ---- parsing ----------------------------------------------------------------------------------
- */
+/* ---- parsing --------------------------------------------------------------------------------- */
 
 static bool has_name(const struct option_row *r, const char *name, size_t n)
 {
@@ -221,8 +219,7 @@ int options_parse(struct run_options *o, int argc, char **argv, struct err *e)
     return 0;
 }
 
-/* ---- describing -------------------------------------------------------------------------------
- */
+/* ---- describing ------------------------------------------------------------------------------ */
 
 static void print_row(const struct option_row *r, FILE *to)
 {

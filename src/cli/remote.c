@@ -41,8 +41,7 @@ static int ask(const char *name, const char *request, const char *body, struct c
     return rc;
 }
 
-/* ---- stop -------------------------------------------------------------------------------------
- */
+/* ---- stop ------------------------------------------------------------------------------------ */
 
 /* Wait until nobody listens there any more; a machine closes idle connections now and then, so the
  * end of one means little. */
@@ -105,8 +104,7 @@ int verb_stop(int argc, char **argv)
     return STATUS_TIMEOUT;
 }
 
-/* ---- screenshot -------------------------------------------------------------------------------
- */
+/* ---- screenshot ------------------------------------------------------------------------------ */
 
 static int write_all(int fd, const char *at, size_t n, const char *what, struct err *e)
 {
@@ -152,8 +150,7 @@ int verb_screenshot(int argc, char **argv)
     return rc < 0 ? failed(&e) : STATUS_OFF;
 }
 
-/* ---- keys -------------------------------------------------------------------------------------
- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 int verb_keys(int argc, char **argv)
 {

@@ -146,8 +146,7 @@ int vcpu_write_efer(struct vcpu *v, u64 val)
     return 0;
 }
 
-/* ---- MOV to and from control registers --------------------------------------------------------
- */
+/* ---- MOV to and from control registers ------------------------------------------------------- */
 
 enum x_result x_mov_cr_read(struct vcpu *v, const struct insn *i)
 {

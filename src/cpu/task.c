@@ -41,8 +41,7 @@ static int raise_sel(struct vcpu *v, u8 vector, u16 sel)
     return vcpu_raise_err(v, vector, sel & 0xFFFC);
 }
 
-/* ---- before the commit point ------------------------------------------------------------------
- */
+/* ---- before the commit point ----------------------------------------------------------------- */
 
 static int find_tss(struct vcpu *v, u16 sel, enum task_reason why, struct seg *tss, u64 *desc)
 {
@@ -116,8 +115,7 @@ static int link_tasks(struct vcpu *v, const struct seg *tss, u64 *desc, enum tas
     return seg_write_desc_type(v, v->tr.sel, d, d[0] & ~DESC_BUSY);
 }
 
-/* ---- in the new task --------------------------------------------------------------------------
- */
+/* ---- in the new task ------------------------------------------------------------------------- */
 
 static int load_ldt(struct vcpu *v, u16 sel)
 {

@@ -101,8 +101,7 @@ int vcpu_save(const struct vcpu *v, struct ser_buf *b, struct err *e)
     return r;
 }
 
-/* ---- validation -------------------------------------------------------------------------------
- */
+/* ---- validation ------------------------------------------------------------------------------ */
 
 static bool control_ok(const struct vcpu *v)
 {
@@ -165,8 +164,7 @@ static int check(const struct vcpu *v, struct err *e)
     return 0;
 }
 
-/* ---- loading ----------------------------------------------------------------------------------
- */
+/* ---- loading --------------------------------------------------------------------------------- */
 
 static int load_sections(struct vcpu *v, struct ser_view *s, struct err *e)
 {

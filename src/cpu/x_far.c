@@ -55,8 +55,7 @@ static enum x_result jump_8086(struct vcpu *v, const struct far_jump *j)
     return X_JUMP;
 }
 
-/* ---- straight to a code segment ---------------------------------------------------------------
- */
+/* ---- straight to a code segment -------------------------------------------------------------- */
 
 static enum x_result jump_code(struct vcpu *v, const struct far_jump *j)
 {
@@ -81,8 +80,7 @@ static enum x_result jump_code(struct vcpu *v, const struct far_jump *j)
     return X_JUMP;
 }
 
-/* ---- through a call gate ----------------------------------------------------------------------
- */
+/* ---- through a call gate --------------------------------------------------------------------- */
 
 struct call_gate {
     u16 sel;
@@ -162,8 +160,7 @@ static enum x_result jump_gate(struct vcpu *v, const struct far_jump *j)
     return X_JUMP;
 }
 
-/* ---- system descriptors -----------------------------------------------------------------------
- */
+/* ---- system descriptors ---------------------------------------------------------------------- */
 
 static enum x_result jump_task(struct vcpu *v, const struct far_jump *j, u16 tss_sel)
 {
@@ -206,8 +203,7 @@ static enum x_result far_jump(struct vcpu *v, const struct insn *i, bool call)
 enum x_result x_jmp_far(struct vcpu *v, const struct insn *i) { return far_jump(v, i, false); }
 enum x_result x_call_far(struct vcpu *v, const struct insn *i) { return far_jump(v, i, true); }
 
-/* ---- RET far ----------------------------------------------------------------------------------
- */
+/* ---- RET far --------------------------------------------------------------------------------- */
 
 static enum x_result ret_8086(struct vcpu *v, u16 sel, u64 rip, u64 drop)
 {

@@ -36,8 +36,7 @@ static void expect_fault(enum x_result r, u8 vector, u32 error)
     if (f->v.exc.has_error) assert_int_equal(f->v.exc.error, error);
 }
 
-/* ---- binding -----------------------------------------------------------------------------------
- */
+/* ---- binding --------------------------------------------------------------------------------- */
 
 static void every_row_has_exec(void **state)
 {
@@ -87,8 +86,7 @@ static void rules_of_the_model(void **state)
     f->v.model = NULL;
 }
 
-/* ---- flow --------------------------------------------------------------------------------------
- */
+/* ---- flow ------------------------------------------------------------------------------------ */
 
 static void jumps(void **state)
 {
@@ -195,8 +193,7 @@ static void calls_and_returns(void **state)
     assert_int_equal(flat_get(f, FLAT_STACK - 4, 4), 0x1006);
 }
 
-/* ---- stack -------------------------------------------------------------------------------------
- */
+/* ---- stack ----------------------------------------------------------------------------------- */
 
 static void push_pop(void **state)
 {
@@ -289,8 +286,7 @@ static void enter_leave(void **state)
     assert_int_equal(v->gpr[RSP], FLAT_STACK);
 }
 
-/* ---- flags -------------------------------------------------------------------------------------
- */
+/* ---- flags ----------------------------------------------------------------------------------- */
 
 static void pushf_popf(void **state)
 {
@@ -368,8 +364,7 @@ static void interrupt_flag(void **state)
     assert_true(v->rflags & RFLAGS_DF);
 }
 
-/* ---- ports -------------------------------------------------------------------------------------
- */
+/* ---- ports ----------------------------------------------------------------------------------- */
 
 static void ports(void **state)
 {

@@ -50,8 +50,7 @@ static enum x_result finish(struct vcpu *v)
     return X_JUMP;
 }
 
-/* ---- real and virtual-8086 mode ---------------------------------------------------------------
- */
+/* ---- real and virtual-8086 mode -------------------------------------------------------------- */
 
 enum { REAL_FLAGS32 = 0x257FD5 }; /* SDM vol. 2A IRET */
 
@@ -110,8 +109,7 @@ static enum x_result return_to_v86(struct vcpu *v, const struct insn *i)
     return finish(v);
 }
 
-/* ---- protected and 64-bit mode ----------------------------------------------------------------
- */
+/* ---- protected and 64-bit mode --------------------------------------------------------------- */
 
 static enum x_result iret_protected(struct vcpu *v, const struct insn *i)
 {
@@ -152,8 +150,7 @@ enum x_result x_iret(struct vcpu *v, const struct insn *i)
     return v->rflags & RFLAGS_VM ? iret_v86(v, i) : iret_real(v, i);
 }
 
-/* ---- software interrupts ----------------------------------------------------------------------
- */
+/* ---- software interrupts --------------------------------------------------------------------- */
 
 enum x_result x_int(struct vcpu *v, const struct insn *i)
 {

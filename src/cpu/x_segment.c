@@ -72,8 +72,7 @@ enum x_result x_lfp(struct vcpu *v, const struct insn *i)
     return X_NEXT;
 }
 
-/* ---- descriptor queries: ZF says whether the selector may be used so --------------------------
- */
+/* ---- descriptor queries: ZF says whether the selector may be used so ------------------------- */
 
 static void set_zf(struct vcpu *v, bool on)
 {

@@ -99,8 +99,7 @@ static enum x_result run_compare(struct vcpu *v, const struct insn *i, string_fn
     return one(v, i, &s) ? X_FAULT : finish(v, &s, true);
 }
 
-/* ---- bulk -------------------------------------------------------------------------------------
- */
+/* ---- bulk ------------------------------------------------------------------------------------ */
 
 /* Part of a page on its way to be worked on at once. */
 struct span {
@@ -178,8 +177,7 @@ static u64 stos_bulk(struct vcpu *v, const struct insn *i, const struct string_o
     return to.bytes / s->bytes;
 }
 
-/* ---- single elements ---------------------------------------------------------------------------
- */
+/* ---- single elements ------------------------------------------------------------------------- */
 
 static int movs_one(struct vcpu *v, const struct insn *i, struct string_op *s)
 {

@@ -272,8 +272,7 @@ static void port_strings_at_once(void **state)
     assert_memory_equal(log[0], log[1], sizeof log[0]);
 }
 
-/* ---- bulk against elements ----------------------------------------------------------------------
- */
+/* ---- bulk against elements ------------------------------------------------------------------- */
 
 static u64 next_random(u64 *s)
 {

@@ -27,8 +27,7 @@ static void set_flat(struct vcpu *v, u16 cs, u16 ss, u8 cpl, bool code64)
 
 static bool is_amd(const struct vcpu *v) { return v->model && v->model->amd; }
 
-/* ---- SYSCALL and SYSRET -----------------------------------------------------------------------
- */
+/* ---- SYSCALL and SYSRET ---------------------------------------------------------------------- */
 
 enum x_result x_syscall(struct vcpu *v, const struct insn *i)
 {
@@ -67,8 +66,7 @@ enum x_result x_sysret(struct vcpu *v, const struct insn *i)
     return X_JUMP;
 }
 
-/* ---- SYSENTER and SYSEXIT ---------------------------------------------------------------------
- */
+/* ---- SYSENTER and SYSEXIT -------------------------------------------------------------------- */
 
 static bool sysenter_usable(const struct vcpu *v)
 {
@@ -104,8 +102,7 @@ enum x_result x_sysexit(struct vcpu *v, const struct insn *i)
     return X_JUMP;
 }
 
-/* ---- FS and GS bases --------------------------------------------------------------------------
- */
+/* ---- FS and GS bases ------------------------------------------------------------------------- */
 
 enum x_result x_swapgs(struct vcpu *v, const struct insn *i)
 {

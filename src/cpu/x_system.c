@@ -12,8 +12,7 @@ static enum x_result gp0(struct vcpu *v) { return vcpu_raise_err(v, EXC_GP, 0); 
 /* User-mode instruction prevention. */
 static bool umip_forbids(const struct vcpu *v) { return v->cr4 & CR4_UMIP && v->cpl > 0; }
 
-/* ---- GDTR and IDTR ----------------------------------------------------------------------------
- */
+/* ---- GDTR and IDTR --------------------------------------------------------------------------- */
 
 static enum x_result load_table(struct vcpu *v, const struct insn *i, struct dtable *t)
 {
@@ -47,8 +46,7 @@ enum x_result x_lidt(struct vcpu *v, const struct insn *i) { return load_table(v
 enum x_result x_sgdt(struct vcpu *v, const struct insn *i) { return store_table(v, i, &v->gdtr); }
 enum x_result x_sidt(struct vcpu *v, const struct insn *i) { return store_table(v, i, &v->idtr); }
 
-/* ---- LDTR and TR ------------------------------------------------------------------------------
- */
+/* ---- LDTR and TR ----------------------------------------------------------------------------- */
 
 /* System descriptor @sel of the GDT, 16 bytes in long mode. */
 static int read_system(struct vcpu *v, u16 sel, u64 d[2], struct seg *s)
@@ -111,8 +109,7 @@ enum x_result x_str(struct vcpu *v, const struct insn *i)
     return opnd_write_word(v, i, v->tr.sel, i->opsize) ? X_FAULT : X_NEXT;
 }
 
-/* ---- machine status word ----------------------------------------------------------------------
- */
+/* ---- machine status word --------------------------------------------------------------------- */
 
 enum x_result x_smsw(struct vcpu *v, const struct insn *i)
 {
@@ -137,8 +134,7 @@ enum x_result x_clts(struct vcpu *v, const struct insn *i)
     return X_NEXT;
 }
 
-/* ---- invalidations ----------------------------------------------------------------------------
- */
+/* ---- invalidations --------------------------------------------------------------------------- */
 
 enum x_result x_invlpg(struct vcpu *v, const struct insn *i)
 {
@@ -171,8 +167,7 @@ enum x_result x_invd(struct vcpu *v, const struct insn *i)
     return X_NEXT;
 }
 
-/* ---- waiting ----------------------------------------------------------------------------------
- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 enum x_result x_hlt(struct vcpu *v, const struct insn *i)
 {
@@ -204,8 +199,7 @@ enum x_result x_mwait(struct vcpu *v, const struct insn *i)
     return X_NEXT;
 }
 
-/* ---- the rest ---------------------------------------------------------------------------------
- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 enum x_result x_vmcall(struct vcpu *v, const struct insn *i)
 {

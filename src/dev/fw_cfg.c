@@ -47,8 +47,7 @@ static void put_be(u8 *p, u64 v, u32 bytes)
     memcpy(p, &v, bytes);
 }
 
-/* ---- items -------------------------------------------------------------------------------------
- */
+/* ---- items ----------------------------------------------------------------------------------- */
 
 void fw_cfg_set(struct dev *d, u16 key, const void *data, u32 bytes)
 {
@@ -103,8 +102,7 @@ static u32 left(const struct fw_cfg *f)
     return f->offset < bytes ? bytes - f->offset : 0;
 }
 
-/* ---- ports -------------------------------------------------------------------------------------
- */
+/* ---- ports ----------------------------------------------------------------------------------- */
 
 static u64 port_read(struct dev *d, u64 off, u32 bytes)
 {
@@ -180,8 +178,7 @@ static void dma_write(struct dev *d, u64 off, u64 val, u32 bytes)
     dma_run(f);
 }
 
-/* ---- class -------------------------------------------------------------------------------------
- */
+/* ---- class ----------------------------------------------------------------------------------- */
 
 static int fw_cfg_init(struct dev *d, const void *cfg, struct err *e)
 {

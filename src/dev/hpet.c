@@ -69,8 +69,7 @@ static u64 counter(const struct hpet *h)
     return h->count + (timer_now_ns(&h->timer[0].t) - h->since_ns) / TICK_NS;
 }
 
-/* ---- interrupts -------------------------------------------------------------------------------
- */
+/* ---- interrupts ------------------------------------------------------------------------------ */
 
 static struct irq_pin *pin_of(const struct hpet_timer *t)
 {
@@ -103,8 +102,7 @@ void hpet_legacy(void *dev, u32 input, bool level)
     irq_set(&h->passed[input], level && !legacy(h));
 }
 
-/* ---- comparators ------------------------------------------------------------------------------
- */
+/* ---- comparators ----------------------------------------------------------------------------- */
 
 /* Counts until the comparator matches next: 1 .. 2^32 or 2^64 - 1. */
 static u64 ticks_left(const struct hpet_timer *t)
@@ -165,8 +163,7 @@ static void on_match(struct timer *timer)
     arm(t);
 }
 
-/* ---- registers --------------------------------------------------------------------------------
- */
+/* ---- registers ------------------------------------------------------------------------------- */
 
 static u64 timer_reg(const struct hpet_timer *t, u64 reg)
 {
@@ -260,8 +257,7 @@ static void hpet_write(struct dev *d, u64 off, u64 val, u32 bytes)
     reg_write(h, reg, bytes == 8 ? val : merged(h, reg, off, val));
 }
 
-/* ---- class ------------------------------------------------------------------------------------
- */
+/* ---- class ----------------------------------------------------------------------------------- */
 
 static int hpet_init(struct dev *d, const void *cfg, struct err *e)
 {

@@ -86,8 +86,7 @@ struct i8042 {
 
 static struct i8042 *self(struct dev *d) { return container_of(d, struct i8042, dev); }
 
-/* ---- output buffer ----------------------------------------------------------------------------
- */
+/* ---- output buffer --------------------------------------------------------------------------- */
 
 static void update_irqs(struct i8042 *c)
 {
@@ -179,8 +178,7 @@ static u64 status_read(struct dev *d, u64 off, u32 bytes)
                 (c->ram[0] & CFG_SYS ? STS_SYS : 0) | (c->was_command ? STS_COMMAND : 0));
 }
 
-/* ---- commands ---------------------------------------------------------------------------------
- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
 static void write_outport(struct i8042 *c, u8 v)
 {
@@ -284,8 +282,7 @@ static void command_write(struct dev *d, u64 off, u64 val, u32 bytes)
     advance(c);
 }
 
-/* ---- input ------------------------------------------------------------------------------------
- */
+/* ---- input ----------------------------------------------------------------------------------- */
 
 void i8042_event(void *dev, const struct input_event *ev)
 {
@@ -300,8 +297,7 @@ bool i8042_idle(const void *dev)
     return !c->full && !ps2_kbd_pending(&c->kbd) && !ps2_mouse_pending(&c->mouse);
 }
 
-/* ---- class ------------------------------------------------------------------------------------
- */
+/* ---- class ----------------------------------------------------------------------------------- */
 
 /* What the controller's ROM has: codes of set 2 become codes of set 1; everything above 84 stays.
  */

@@ -132,8 +132,7 @@ static void on_cfg_write(struct pci_fn *f, u32 off, u32 bytes)
     if (off < I440_PAM0 + I440_PAM_REGS && off + bytes > I440_PAM0) dev_request_remap(f->dev);
 }
 
-/* ---- class -------------------------------------------------------------------------------------
- */
+/* ---- class ----------------------------------------------------------------------------------- */
 
 static int i440fx_init(struct dev *d, const void *cfg, struct err *e)
 {

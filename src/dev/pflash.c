@@ -49,8 +49,7 @@ struct pflash {
 
 static struct pflash *self(struct dev *d) { return container_of(d, struct pflash, dev); }
 
-/* ---- cells -------------------------------------------------------------------------------------
- */
+/* ---- cells ----------------------------------------------------------------------------------- */
 
 /* Keep [off, off + bytes); @fault goes into the status when that fails. */
 static void changed(struct pflash *p, u32 off, u32 bytes, u8 fault)
@@ -74,8 +73,7 @@ static void erase(struct pflash *p, u32 off)
     changed(p, off, PFLASH_BLOCK_BYTES, ST_ERASE);
 }
 
-/* ---- commands ----------------------------------------------------------------------------------
- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
 static void begin(struct pflash *p, u8 mode, u8 step)
 {
@@ -168,8 +166,7 @@ static u64 flash_read(struct dev *d, u64 off, u32 bytes)
     return val;
 }
 
-/* ---- class -------------------------------------------------------------------------------------
- */
+/* ---- class ----------------------------------------------------------------------------------- */
 
 /* JESD68 table 1: query string, command set, voltages, times (2^n), geometry. */
 static void fill_cfi(struct pflash *p)

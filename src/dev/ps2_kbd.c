@@ -44,8 +44,7 @@ static bool held(const struct ps2_kbd *k, u32 a, u32 b)
     return bit_get(k->held, a) || bit_get(k->held, b);
 }
 
-/* ---- scan codes -------------------------------------------------------------------------------
- */
+/* ---- scan codes ------------------------------------------------------------------------------ */
 
 static void add(struct code *c, u8 v)
 {
@@ -123,8 +122,7 @@ static void send(struct ps2_kbd *k, u32 key, bool down)
     if (c.bytes) k->notify(k->ctx);
 }
 
-/* ---- repeat -----------------------------------------------------------------------------------
- */
+/* ---- repeat ---------------------------------------------------------------------------------- */
 
 /* F3's argument: bits 6..5 delay in units of 250 ms less one; period (8 + bits 2..0) << bits 4..3
  * in units of 4.17 ms. */
@@ -170,8 +168,7 @@ void ps2_kbd_key(struct ps2_kbd *k, u32 key, bool down)
     else if (k->repeat_key == key || down) repeat_at(k, 0, 0);
 }
 
-/* ---- commands ---------------------------------------------------------------------------------
- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
 /* Set 3 after power-on: modifiers also report their release, everything repeats. */
 static void default_types(struct ps2_kbd *k)
@@ -288,8 +285,7 @@ void ps2_kbd_write(struct ps2_kbd *k, u8 v)
     k->notify(k->ctx);
 }
 
-/* ---- controller's side ------------------------------------------------------------------------
- */
+/* ---- controller's side ----------------------------------------------------------------------- */
 
 bool ps2_kbd_pending(const struct ps2_kbd *k) { return k->reply.count || k->data.count; }
 

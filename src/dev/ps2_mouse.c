@@ -82,8 +82,7 @@ void ps2_mouse_event(struct ps2_mouse *m, const struct input_event *ev)
     m->notify(m->ctx);
 }
 
-/* ---- commands ---------------------------------------------------------------------------------
- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
 static void forget(struct ps2_mouse *m)
 {
@@ -182,8 +181,7 @@ void ps2_mouse_write(struct ps2_mouse *m, u8 v)
     m->notify(m->ctx);
 }
 
-/* ---- controller's side ------------------------------------------------------------------------
- */
+/* ---- controller's side ----------------------------------------------------------------------- */
 
 bool ps2_mouse_pending(const struct ps2_mouse *m) { return m->reply.count || m->data.count; }
 

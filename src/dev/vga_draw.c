@@ -37,8 +37,7 @@ static void colors_update(struct vga *v)
     for (u32 i = 0; i < 16; i++) v->color[i] = v->palette[attr_color(v, i)];
 }
 
-/* ---- one line of graphics ---------------------------------------------------------------------
- */
+/* ---- one line of graphics -------------------------------------------------------------------- */
 
 static u32 *put(const struct vga_mode *m, u32 *px, u32 color)
 {

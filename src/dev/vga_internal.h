@@ -44,8 +44,7 @@ struct vga {
 };
 static inline struct vga *vga_of(struct dev *d) { return container_of(d, struct vga, dev); }
 
-/* ---- geometry: all of it bounded, whatever the registers hold ----------------------------------
- */
+/* ---- geometry: all of it bounded, whatever the registers hold -------------------------------- */
 
 enum vga_kind { VGA_BLANK, VGA_TEXT, VGA_PLANAR, VGA_CGA4, VGA_PACKED, VGA_LINEAR };
 struct vga_mode {
@@ -73,8 +72,7 @@ struct vga_beam vga_beam_get(const struct vga *v);
 /** vga_frames - frames since virtual time 0 (60 or 70 a second): blinking counts them. */
 u64 vga_frames(const struct vga *v);
 
-/* ---- parts -------------------------------------------------------------------------------------
- */
+/* ---- parts ----------------------------------------------------------------------------------- */
 
 /* vga_reg.c: @port is 3B0..3DF */
 u8 vga_reg_read(struct vga *v, u32 port);

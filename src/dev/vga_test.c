@@ -108,8 +108,7 @@ static void test_dac(void **state)
     for (u32 i = 0; i < 3; i++) assert_int_equal(in8(&g.r, 0x3C9), 0xF0 + i);
 }
 
-/* ---- the beam ---------------------------------------------------------------------------------
- */
+/* ---- the beam -------------------------------------------------------------------------------- */
 
 /* Sample a frame every 5 us: 449 lines of 800 pixels at 25.175 MHz, 400 of them visible, the
  * retrace in line 412 and the one after. */
@@ -135,8 +134,7 @@ static void test_retrace(void **state)
     assert_in_range(blank * 1000 / samples, 277, 297);
 }
 
-/* ---- the window --------------------------------------------------------------------------------
- */
+/* ---- the window ------------------------------------------------------------------------------ */
 
 /* Byte of plane @p at plane address @at, by way of read mode 0. */
 static u8 plane(u32 p, u32 at)
@@ -276,8 +274,7 @@ static void test_chains(void **state)
     for (u32 p = 0; p < 4; p++) assert_int_equal(plane(p, 0x14), 0x11 * (p + 5));
 }
 
-/* ---- VBE, PCI ----------------------------------------------------------------------------------
- */
+/* ---- VBE, PCI -------------------------------------------------------------------------------- */
 
 static void test_vbe_registers(void **state)
 {
@@ -366,8 +363,7 @@ static void test_memory(void **state)
     assert_null(mem_slot_find(&g.mem, ROM_GPA));
 }
 
-/* ---- state, hostility ---------------------------------------------------------------------------
- */
+/* ---- state, hostility ------------------------------------------------------------------------ */
 
 static void test_state(void **state)
 {

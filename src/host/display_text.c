@@ -33,8 +33,7 @@ struct text_display {
     u32 used;
 };
 
-/* ---- output -----------------------------------------------------------------------------------
- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 static void flush(struct text_display *t)
 {
@@ -146,8 +145,7 @@ static void text_update(struct display *d, const struct pixmap *p, const struct 
     if (t->used) flush(t);
 }
 
-/* ---- input ------------------------------------------------------------------------------------
- */
+/* ---- input ----------------------------------------------------------------------------------- */
 
 /* As much as the guest's keyboard can take at a time; the rest waits in the stream. */
 static u32 on_room(void *ctx)
@@ -168,8 +166,7 @@ static void on_quit(void *ctx)
     t->d->ev.quit(t->d->ev.ctx);
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static int text_open(struct display *d, const char *arg, struct err *e)
 {

@@ -52,8 +52,7 @@ struct vnc {
     bool caps;   /* caps lock, as far as viewers pressed it */
 };
 
-/* ---- input ------------------------------------------------------------------------------------
- */
+/* ---- input ----------------------------------------------------------------------------------- */
 
 static void input(struct vnc *s, const struct input_event *ev) { s->d->ev.input(s->d->ev.ctx, ev); }
 
@@ -113,8 +112,7 @@ static void on_pointer(int mask, int x, int y, rfbClientPtr cl)
     s->buttons = mask;
 }
 
-/* ---- output -----------------------------------------------------------------------------------
- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 static bool has_room(const struct viewer *v)
 {
@@ -187,8 +185,7 @@ static void viewer_serve(struct viewer *v)
     if (piece) sraRgnDestroy(piece);
 }
 
-/* ---- viewers ----------------------------------------------------------------------------------
- */
+/* ---- viewers --------------------------------------------------------------------------------- */
 
 static void on_gone(rfbClientPtr cl)
 {
@@ -238,8 +235,7 @@ static void on_listen(void *vnc, int revents)
     else s->d->ev.look(s->d->ev.ctx);
 }
 
-/* ---- picture ----------------------------------------------------------------------------------
- */
+/* ---- picture --------------------------------------------------------------------------------- */
 
 /* 0x00RRGGBB, as the pixmap has it. The library's own order is another one, and it goes back to
  * that with every new frame buffer. */
@@ -281,8 +277,7 @@ static bool vnc_looks(const struct display *d)
     return false;
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static int password_read(struct vnc *s, const char *path, struct err *e)
 {

@@ -28,8 +28,7 @@ struct spool {
     u8 buffer[BUFFER_BYTES];
 };
 
-/* ---- any thread -------------------------------------------------------------------------------
- */
+/* ---- any thread ------------------------------------------------------------------------------ */
 
 u32 spool_write(struct spool *s, const u8 *buf, u32 bytes)
 {
@@ -55,8 +54,7 @@ void spool_end(struct spool *s)
 bool spool_stuck(const struct spool *s) { return atomic_load(&s->stuck); }
 int spool_folder_fd(const struct spool *s) { return s->folder; }
 
-/* ---- the loop's thread ------------------------------------------------------------------------
- */
+/* ---- the loop's thread ----------------------------------------------------------------------- */
 
 static void trouble(struct spool *s, const char *what)
 {
@@ -146,8 +144,7 @@ static void on_timer(void *ctx)
     drain(s);
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void spool_free(struct spool *s)
 {

@@ -14,8 +14,7 @@
 
 typedef int open_fn(struct stream *s, const char *path, struct err *e);
 
-/* ---- standard input and output ----------------------------------------------------------------
- */
+/* ---- standard input and output --------------------------------------------------------------- */
 
 static int watch_add(struct loop_fd **out, struct stream *s, int fd, struct err *e)
 {
@@ -59,8 +58,7 @@ static int open_stdio(struct stream *s, const char *path, struct err *e)
     return 0;
 }
 
-/* ---- file -------------------------------------------------------------------------------------
- */
+/* ---- file ------------------------------------------------------------------------------------ */
 
 static int open_file(struct stream *s, const char *path, struct err *e)
 {
@@ -88,8 +86,7 @@ close_fd:
     return rc;
 }
 
-/* ---- Unix socket ------------------------------------------------------------------------------
- */
+/* ---- Unix socket ----------------------------------------------------------------------------- */
 
 static void on_listen(void *stream, int revents)
 {
@@ -197,8 +194,7 @@ static void remove_socket(struct stream *s)
     if (st.st_dev == s->socket_dev && st.st_ino == s->socket_ino) unlink(s->socket_path);
 }
 
-/* ---- nothing ----------------------------------------------------------------------------------
- */
+/* ---- nothing --------------------------------------------------------------------------------- */
 
 static int open_none(struct stream *s, const char *path, struct err *e)
 {
@@ -206,8 +202,7 @@ static int open_none(struct stream *s, const char *path, struct err *e)
     return 0;
 }
 
-/* ---- all kinds --------------------------------------------------------------------------------
- */
+/* ---- all kinds ------------------------------------------------------------------------------- */
 
 static const struct {
     const char *prefix;

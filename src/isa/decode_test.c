@@ -45,8 +45,7 @@ static void check_row(enum isa_mode mode, const char *hex, const char *name, u16
     assert_int_equal(insn_rows[i.row].form, form);
 }
 
-/* ---- rows --------------------------------------------------------------------------------------
- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 static void rows_by_form(void **state)
 {
@@ -162,8 +161,7 @@ static void table_is_consistent(void **state)
     }
 }
 
-/* ---- fields ------------------------------------------------------------------------------------
- */
+/* ---- fields ---------------------------------------------------------------------------------- */
 
 static void memory_operands(void **state)
 {
@@ -387,8 +385,7 @@ static void formats(void **state)
     assert_string_equal(isa_format(&i, 0, buf, sizeof buf), "(bad)");
 }
 
-/* ---- random bytes ------------------------------------------------------------------------------
- */
+/* ---- random bytes ---------------------------------------------------------------------------- */
 
 static u64 next_random(u64 *s)
 {

@@ -39,8 +39,7 @@ struct pc_firmware {
     struct smbios smbios;
 };
 
-/* ---- the image ---------------------------------------------------------------------------------
- */
+/* ---- the image ------------------------------------------------------------------------------- */
 
 static int read_image(struct file_data *f, const char *path, struct err *e)
 {
@@ -111,8 +110,7 @@ const u8 *firmware_pirq_irq(const struct machine *m)
     return m->fw && m->fw->flash ? uefi : bios;
 }
 
-/* ---- fw_cfg ------------------------------------------------------------------------------------
- */
+/* ---- fw_cfg ---------------------------------------------------------------------------------- */
 
 static void add_e820_row(struct pc_firmware *w, u64 base, u64 bytes, u32 type)
 {
@@ -178,8 +176,7 @@ static void prepare(void *ctx, u16 key)
     if (acpi_files_build(&w->acpi, &m->acpi, &e) < 0) log_warn(&m->log, "%s", e.text);
 }
 
-/* ---- what to boot ------------------------------------------------------------------------------
- */
+/* ---- what to boot ---------------------------------------------------------------------------- */
 
 /* SeaBIOS starts a kernel through an option ROM, which then comes before every drive. */
 static bool has_kernel_rom(const struct machine *m) { return m->image && !m->fw->flash; }

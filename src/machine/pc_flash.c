@@ -41,8 +41,7 @@ static u64 store_bytes(const u8 *data, u64 bytes)
     return length && length % PFLASH_BLOCK_BYTES == 0 && length <= bytes ? length : 0;
 }
 
-/* ---- the template ------------------------------------------------------------------------------
- */
+/* ---- the template ---------------------------------------------------------------------------- */
 
 /* ".../OVMF_CODE_4M.secboot.fd" -> ".../OVMF_VARS_4M.secboot.fd", or with @plain the same without
  * ".secboot". NULL when there is no CODE in the name. Owned by the caller. */
@@ -85,8 +84,7 @@ static int find_template(struct file_data *t, const struct file_data *image, con
                    path);
 }
 
-/* ---- the file ----------------------------------------------------------------------------------
- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 static int write_all(int fd, const u8 *data, u64 bytes, u64 at)
 {
@@ -140,8 +138,7 @@ static bool on_written(void *ctx, u64 off, const void *data, u32 bytes)
     return false;
 }
 
-/* ---- life --------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static int load_store(struct pc_flash *f, struct machine *m, struct file_data *t, struct err *e)
 {

@@ -32,8 +32,7 @@ static int add_com2(struct machine *m, struct err *e)
     return com2 ? dev_attach(com2, 0, COM2_BASE, e) : e->code;
 }
 
-/* ---- parallel port ----------------------------------------------------------------------------
- */
+/* ---- parallel port --------------------------------------------------------------------------- */
 
 static bool is_spool(const char *spec)
 {
@@ -115,8 +114,7 @@ int machine_spool_fd(const struct ring3_vm *vm)
     return m->spool ? spool_folder_fd(m->spool) : -1;
 }
 
-/* ---- all of them ------------------------------------------------------------------------------
- */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 int pc_ports_create(struct machine *m, struct err *e)
 {

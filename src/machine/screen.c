@@ -14,8 +14,7 @@
 enum { VGA_DEVFN = 2 << 3, TICK_MS = 33 };
 #define VGA_ROM "/usr/share/seabios/vgabios-stdvga.bin" /* Debian package seabios */
 
-/* ---- the device -------------------------------------------------------------------------------
- */
+/* ---- the device ------------------------------------------------------------------------------ */
 
 static bool wanted(const struct machine *m)
 {
@@ -50,8 +49,7 @@ bool screen_firmware(struct machine *m)
     return true;
 }
 
-/* ---- drawing ----------------------------------------------------------------------------------
- */
+/* ---- drawing --------------------------------------------------------------------------------- */
 
 /* Bring the picture up to date; its dirty rows add up until told() forgets them. Lock held. */
 static void draw(struct screen *s)
@@ -99,8 +97,7 @@ static void on_tick(void *ctx)
     loop_timer_set(s->tick, display_looks(s->display) ? MS_TO_NS(TICK_MS) : UINT64_MAX);
 }
 
-/* ---- what the display asks for -----------------------------------------------------------------
- */
+/* ---- what the display asks for --------------------------------------------------------------- */
 
 static void on_look(void *ctx) { loop_timer_set(((struct screen *)ctx)->tick, 0); }
 
@@ -127,8 +124,7 @@ static void on_lost(void *ctx, const char *why)
     log_warn(&m->log, "display '%s': %s", m->cfg.display, why);
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 int screen_open(struct machine *m, struct err *e)
 {
@@ -164,8 +160,7 @@ void screen_close(struct machine *m)
     *s = (struct screen){.m = m};
 }
 
-/* ---- control.h --------------------------------------------------------------------------------
- */
+/* ---- control.h ------------------------------------------------------------------------------- */
 
 int machine_screenshot_png(struct ring3_vm *vm, u8 **out, size_t *bytes, struct err *e)
 {

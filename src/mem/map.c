@@ -97,8 +97,7 @@ int mem_map_add(struct mem_map *map, const struct mem *mem, const struct mem_pie
     return 0;
 }
 
-/* ---- applying ---------------------------------------------------------------------------------
- */
+/* ---- applying -------------------------------------------------------------------------------- */
 
 static bool same(const struct mem_slot *a, const struct mem_slot *b)
 {

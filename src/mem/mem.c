@@ -20,8 +20,7 @@
 enum { TRACE_ON_WRITE = MEM_TRACE_CODE | MEM_TRACE_PT | MEM_TRACE_DIRTY };
 #define HUGE_BYTES MIB(2)
 
-/* ---- what the host can give --------------------------------------------------------------------
- */
+/* ---- what the host can give ------------------------------------------------------------------ */
 
 /* The number after @key in /proc/meminfo, in bytes; 0 when absent. */
 static u64 meminfo_bytes(const char *key)
@@ -70,8 +69,7 @@ int mem_host_can_back(u64 bytes, struct err *e)
     return 0;
 }
 
-/* ---- slots -------------------------------------------------------------------------------------
- */
+/* ---- slots ----------------------------------------------------------------------------------- */
 
 int mem_init(struct mem *mem, struct err *e)
 {
@@ -241,8 +239,7 @@ void mem_trace_clear(struct mem *mem, gpa_t gpa, u8 bits)
     if (s) atomic_fetch_and(slot_trace(s, gpa), (u8)~bits);
 }
 
-/* ---- access ------------------------------------------------------------------------------------
- */
+/* ---- access ---------------------------------------------------------------------------------- */
 
 /* Integers at any alignment, so that the compiler may neither assume one nor split the access. */
 typedef u16 __attribute__((aligned(1), may_alias)) any_u16;

@@ -10,8 +10,7 @@
 enum { FIRMWARE_BYTES = 128 << 10, STORE_BYTES = 64 << 10, DISK_BYTES = 1440 << 10 };
 enum { MEMORY = 4 << 20 };
 
-/* ---- machines ----------------------------------------------------------------------------------
- */
+/* ---- machines -------------------------------------------------------------------------------- */
 
 static char firmware_path[48], disk_path[48];
 
@@ -66,8 +65,7 @@ static void check_classes(void)
     ring3_destroy((struct ring3_vm *)m);
 }
 
-/* ---- storms with a purpose ---------------------------------------------------------------------
- */
+/* ---- storms with a purpose ------------------------------------------------------------------- */
 
 /* DMA of fw_cfg to anywhere, its own descriptor included. */
 static void fw_cfg_dma(struct machine *m, struct vcpu *v)
@@ -122,8 +120,7 @@ static void storm(struct machine *m)
     }
 }
 
-/* ---- saving and loading ------------------------------------------------------------------------
- */
+/* ---- saving and loading ---------------------------------------------------------------------- */
 
 /* Where two streams differ, with the names before it. */
 static void tell_difference(const struct ser_buf *a, const struct ser_buf *b)

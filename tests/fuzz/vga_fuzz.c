@@ -71,8 +71,7 @@ static void out(void *rig, u16 port, u8 val)
 }
 static u8 in(void *rig, u16 port) { return (u8)bus_port_read(&((struct rig *)rig)->bus, port, 1); }
 
-/* ---- what a guest does ------------------------------------------------------------------------
- */
+/* ---- what a guest does ----------------------------------------------------------------------- */
 
 static void mode(struct rig *r)
 {
@@ -141,8 +140,7 @@ static void pci(struct rig *r)
     map(r);
 }
 
-/* ---- what must hold ----------------------------------------------------------------------------
- */
+/* ---- what must hold -------------------------------------------------------------------------- */
 
 static void look(struct rig *r)
 {

@@ -51,8 +51,7 @@ static_assert(EXIT_STEP == BT_EXIT_STEP && EXIT_LINK == BT_EXIT_LINK &&
                   EXIT_LOOKUP == BT_EXIT_LOOKUP && EXIT_POLL == BT_EXIT_POLL,
               "asm_offsets.h: exits");
 
-/* ---- running ----------------------------------------------------------------------------------
- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 #define CR4_ASSUMED (CR4_SMAP | CR4_FSGSBASE)
 
@@ -383,8 +382,7 @@ static void bt_kick(struct vcpu *v)
     if (atomic_load(&s->inside) && !atomic_exchange(&s->armed, true)) code_poll_arm(&s->code);
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static int bt_probe(struct err *e)
 {

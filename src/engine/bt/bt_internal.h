@@ -4,23 +4,29 @@
  * operands, control flow and sensitive instructions change.
  *
  * Registers while translated code runs
- *   guest RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R12 R13 R14   in the same host register (RSP is a
- * value, never a stack) guest R10 R11 R15          in v->gpr[], reached through GS host R10 (T1),
- * R11 (T2)    temporaries, dead at instruction boundaries host R15 (TB)              base of the
- * current translation table + TABLE_SHIFT host RFLAGS                the guest's six arithmetic
- * flags, always exact; AC = 1 (see below); DF = 0 host vector registers, MXCSR   the guest's where
- * the variant has them; x87 registers: the guest's when v->eng_x87.absent is 0 (x87.h) host GS base
- * struct vcpu *v everything else            in struct vcpu (RFLAGS' other bits: v->rflags; RIP:
- * code_base + offset, below)
+ *   guest RAX RCX RDX RBX RSP    in the same host register; RSP is a value, never a stack
+ *     RBP RSI RDI R8 R9 R12-R14
+ *   guest R10 R11 R15            in v->gpr[], reached through GS
+ *   host R10 (T1), R11 (T2)      temporaries, dead at instruction boundaries
+ *   host R15 (TB)                base of the current translation table + TABLE_SHIFT
+ *   host RFLAGS                  the guest's six arithmetic flags, always exact; AC = 1; DF = 0
+ *   vector registers, MXCSR      the guest's where the variant has them
+ *   x87 registers                the guest's when v->eng_x87.absent is 0 (x87.h)
+ *   host GS base                 struct vcpu *v
+ *   everything else              in struct vcpu (other bits of RFLAGS: v->rflags; RIP: below)
  *
  * Memory. One linear table per address space and privilege (table.h) gives host-minus-guest of each
- * page: lea  T1, [guest address]              (plus FS/GS base where used) rorx T2, T1, 48 index =
- * address bits 47:12, whatever the upper bits shrx T2, T2, TB                       (count: TB's
- * low six bits = 28) mov  T2, [TB + T2*8 - 28] op   [T1 + T2] No flag is touched and nothing is
- * tested: where an access is not plain RAM with the right permission, T1 + T2 is an address that
- * faults, and the signal handler sees to it (fault.c). Non-canonical guest addresses land on
- * non-canonical host addresses. Scalar accesses that are misaligned trap through AC once; the
- * instruction is then translated again with an explicit page-crossing test ("checked").
+ * page:
+ *     lea  T1, [guest address]     plus FS or GS base where used
+ *     rorx T2, T1, 48              index = address bits 47:12, whatever the upper bits
+ *     shrx T2, T2, TB              count: TB's low six bits = 28
+ *     mov  T2, [TB + T2*8 - 28]
+ *     op   [T1 + T2]
+ * No flag is touched and nothing is tested: where an access is not plain RAM with the right
+ * permission, T1 + T2 is an address that faults, and the signal handler sees to it (fault.c).
+ * Non-canonical guest addresses land on non-canonical host addresses. Scalar accesses that are
+ * misaligned trap through AC once; the instruction is then translated again with an explicit
+ * page-crossing test ("checked").
  *
  * Precision. Every fault happens before the instruction changed anything but T1 and T2, so after
  * mapping host PC to guest PC the handler can have the interpreter do the whole instruction: page

@@ -85,8 +85,7 @@ void code_drop_all(struct bt_code *c)
     c->flushes++;
 }
 
-/* ---- finding ----------------------------------------------------------------------------------
- */
+/* ---- finding --------------------------------------------------------------------------------- */
 
 static struct bt_page *set_of(const struct bt_code *c, u64 id)
 {
@@ -110,8 +109,7 @@ static void index_remove(struct bt_code *c, const struct bt_slot *slot)
         if (set[i].key == key && set[i].slot == slot) set[i].key = 0;
 }
 
-/* ---- dropping ---------------------------------------------------------------------------------
- */
+/* ---- dropping -------------------------------------------------------------------------------- */
 
 static void drop_block(struct bt_code *c, struct bt_slot *s)
 {
@@ -174,8 +172,7 @@ static bool drop_blocks(struct bt_code *c, struct bt_page *p, const struct drop 
 }
 static const struct drop everything = {0, PAGE_BYTES - 1, true};
 
-/* ---- pages ------------------------------------------------------------------------------------
- */
+/* ---- pages ----------------------------------------------------------------------------------- */
 
 struct bt_page *code_page(struct bt_code *c, gpa_t gpa, u32 variant, bool make)
 {
@@ -238,8 +235,7 @@ bool code_drop(struct bt_code *c, gpa_t start, gpa_t end)
 }
 void code_kill(struct bt_code *c, gpa_t start, gpa_t end) { drop_range(c, start, end, true); }
 
-/* ---- blocks -----------------------------------------------------------------------------------
- */
+/* ---- blocks ---------------------------------------------------------------------------------- */
 
 bool code_room(struct bt_code *c)
 {

@@ -11,8 +11,7 @@
 
 s64 bt_fill_inside(struct vcpu *v, gva_t gva, u32 kind, u64 pc);
 
-/* ---- the test failed ---------------------------------------------------------------------------
- */
+/* ---- the test failed ------------------------------------------------------------------------- */
 
 /* Does the code's test of the entry for @gva pass now? */
 static bool passes(const struct bt_state *s, gva_t gva, enum access kind)
@@ -42,8 +41,7 @@ s64 bt_fill_inside(struct vcpu *v, gva_t gva, u32 kind, u64 pc)
     return off;
 }
 
-/* ---- which sites -------------------------------------------------------------------------------
- */
+/* ---- which sites ----------------------------------------------------------------------------- */
 
 /* Count a miss at @pc; true when there have been enough in a short time. */
 static bool is_often(struct bt_state *s, u64 pc)

@@ -127,8 +127,7 @@ void jump_add(struct bt_state *s, struct jump_cache *j, const struct bt_slot *sl
     }
 }
 
-/* ---- what the MMU tells -----------------------------------------------------------------------
- */
+/* ---- what the MMU tells ---------------------------------------------------------------------- */
 
 static void on_page(void *ctx, gva_t gva, u32 asn)
 {
@@ -163,8 +162,7 @@ void jump_observe(struct bt_state *s)
     mmu_observe(s->v, &s->observer);
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 int jump_init(struct bt_state *s, struct err *e)
 {

@@ -27,8 +27,7 @@ struct light {
     u32 off, behind;
 };
 
-/* ---- ways to go on ---------------------------------------------------------------------------
- */
+/* ---- ways to go on --------------------------------------------------------------------------- */
 
 static const u8 *to_step(const struct light *l)
 {
@@ -87,8 +86,7 @@ static const u8 *go(struct bt_state *s, u64 rip)
 
 static bool vectors_live(const struct vcpu *v) { return v->eng.vec_save != (void *)bt_vec_keep; }
 
-/* ---- privilege -------------------------------------------------------------------------------
- */
+/* ---- privilege ------------------------------------------------------------------------------- */
 
 /* Table of the user of the present address space; 0: there is none yet. */
 static u64 user_table(struct bt_tables *t)
@@ -144,8 +142,7 @@ static void set_segments(struct vcpu *v, u16 cs, u16 ss, u8 cpl)
     v->seg[SS].sel = (u16)((ss & ~3) | cpl);
 }
 
-/* ---- SYSCALL and SYSRET ----------------------------------------------------------------------
- */
+/* ---- SYSCALL and SYSRET ---------------------------------------------------------------------- */
 
 enum { SYSCALL_BYTES = 2 };
 
@@ -178,8 +175,7 @@ static const u8 *light_sysret(struct light *l)
     return go(l->s, rip);
 }
 
-/* ---- IRETQ -----------------------------------------------------------------------------------
- */
+/* ---- IRETQ ----------------------------------------------------------------------------------- */
 
 /* The 8-byte descriptor of @sel as the supervisor reads it, if it is plain memory; else NULL. */
 static const u64 *descriptor(const struct vcpu *v, u16 sel)
@@ -290,8 +286,7 @@ static const u8 *light_iret(struct light *l)
     return go(l->s, rip);
 }
 
-/* ---- the time-stamp counter ------------------------------------------------------------------
- */
+/* ---- the time-stamp counter ------------------------------------------------------------------ */
 
 static const u8 *light_rdtsc(struct light *l)
 {

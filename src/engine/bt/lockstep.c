@@ -33,8 +33,7 @@
 
 enum { TRIES = 4 };
 
-/* ---- registers -------------------------------------------------------------------------------
- */
+/* ---- registers ------------------------------------------------------------------------------- */
 
 static void segment_words(u64 out[3], const struct seg *s)
 {
@@ -98,8 +97,7 @@ static bool is_wide(const struct bt_state *s, const struct block *b)
     return wide;
 }
 
-/* ---- the interpreter's part ------------------------------------------------------------------
- */
+/* ---- the interpreter's part ------------------------------------------------------------------ */
 
 /* Rows of other classes that change nothing but what struct registers and the journal hold. */
 static insn_exec_fn *const harmless[] = {
@@ -167,8 +165,7 @@ static void reference(struct lockstep *l, struct vcpu *v, u32 most)
     registers_load(l, v, &l->before);
 }
 
-/* ---- the translator's part -------------------------------------------------------------------
- */
+/* ---- the translator's part ------------------------------------------------------------------- */
 
 enum { POLL_BYTES = 7, BYPASS_BYTES = 16, JMP_REL32 = 0xE9 };
 
@@ -216,8 +213,7 @@ static u32 index_of(const struct lockstep *l, u64 rip)
     return n;
 }
 
-/* ---- both ------------------------------------------------------------------------------------
- */
+/* ---- both ------------------------------------------------------------------------------------ */
 
 /* The translated block stopped before its end: as many instructions of the interpreter. The journal
  * then has the first entries of the one before, in the same places, so what the translator left
@@ -297,8 +293,7 @@ static enum x_result check_block(struct lockstep *l, struct vcpu *v)
     return l->why == BT_EXIT_STEP ? bt_serve_step(state_of(v)) : X_JUMP;
 }
 
-/* ---- the engine ------------------------------------------------------------------------------
- */
+/* ---- the engine ------------------------------------------------------------------------------ */
 
 /* REP strings move whole pages and stop anywhere: translated code leaves them alone. */
 static void hint_strings(struct bt_state *s, const struct block *b, gpa_t gpa)

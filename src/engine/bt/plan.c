@@ -51,8 +51,7 @@ static bool make_twin(const ZydisDecodedInstruction *z, u8 *b)
     return false;
 }
 
-/* ---- plans -------------------------------------------------------------------------------------
- */
+/* ---- plans ----------------------------------------------------------------------------------- */
 
 static void plan_make(struct plan *p, const struct insn *i)
 {
@@ -91,8 +90,7 @@ void plan_find(struct plan_cache *c, struct plan *p, const struct insn *i)
     if (keep) *known = *p;
 }
 
-/* ---- spellings ---------------------------------------------------------------------------------
- */
+/* ---- spellings ------------------------------------------------------------------------------- */
 
 static bool is_spelling(const struct spelling *a, const struct spelling *b)
 {

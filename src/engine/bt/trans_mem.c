@@ -135,8 +135,7 @@ void tr_lookup_write(struct trans *t, u8 base)
     if (is_tested(t)) test_entry(t, base, true);
 }
 
-/* ---- page-crossing tests -----------------------------------------------------------------------
- */
+/* ---- page-crossing tests --------------------------------------------------------------------- */
 
 /* RCX, which TB holds meanwhile, becomes 0 when T1 is in the last @bytes of a page. */
 static void in_last_bytes(struct trans *t, u32 bytes)
@@ -193,8 +192,7 @@ void tr_canonical(struct trans *t)
     tr_table_reload(t);
 }
 
-/* ---- misaligned scalars ------------------------------------------------------------------------
- */
+/* ---- misaligned scalars ---------------------------------------------------------------------- */
 
 /* Both loads are of the form [register + T2], so that a fault names its page. The aligned word with
  * the first byte, shifted down, and the one with the last byte, shifted up by the rest in two

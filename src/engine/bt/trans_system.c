@@ -205,8 +205,7 @@ enum tr tr_mov_to_cr(struct trans *t)
     return TR_NEXT;
 }
 
-/* ---- executed by light.c ---------------------------------------------------------------------
- */
+/* ---- executed by light.c --------------------------------------------------------------------- */
 
 static enum tr light(struct trans *t, enum bt_light kind, enum tr then)
 {

@@ -16,8 +16,7 @@
 #define GS_X87(f) (offsetof(struct vcpu, eng_x87) + offsetof(struct engine_x87, f))
 enum { WIDE = 10, FCW_MASKS = 6 /* bits, from bit 0 */ };
 
-/* ---- registers present -----------------------------------------------------------------------
- */
+/* ---- registers present ----------------------------------------------------------------------- */
 
 static void need_registers(struct trans *t)
 {
@@ -42,8 +41,7 @@ void tr_put_x87(struct trans *t, const struct cold *c)
     tr_jump_stub(t, t->bt->stubs.light);
 }
 
-/* ---- spelling --------------------------------------------------------------------------------
- */
+/* ---- spelling -------------------------------------------------------------------------------- */
 
 struct spelled {
     u8 bytes[RESPELL_BYTES_MAX];
@@ -69,8 +67,7 @@ static void put_on_copy(struct trans *t, const struct spelled *s)
     put(t, s);
 }
 
-/* ---- memory operands -------------------------------------------------------------------------
- */
+/* ---- memory operands ------------------------------------------------------------------------- */
 
 static bool is_store(const struct trans *t) { return t->i->mem_rw & OPND_W; }
 
@@ -196,8 +193,7 @@ static enum tr fldcw(struct trans *t)
     return TR_NEXT;
 }
 
-/* ---- selection -------------------------------------------------------------------------------
- */
+/* ---- selection ------------------------------------------------------------------------------- */
 
 static bool is_plain_size(const struct insn *i)
 {

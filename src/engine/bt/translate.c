@@ -14,8 +14,7 @@
 #include "engine/bt/code.h"
 #include "engine/bt/trans_system.h"
 
-/* ---- exits -------------------------------------------------------------------------------------
- */
+/* ---- exits ----------------------------------------------------------------------------------- */
 
 void tr_cold(struct trans *t, enum cold_kind kind, u32 site, s64 arg)
 {
@@ -176,8 +175,7 @@ static void put_cold(struct trans *t, const struct cold *c)
     }
 }
 
-/* ---- control flow ------------------------------------------------------------------------------
- */
+/* ---- control flow ---------------------------------------------------------------------------- */
 
 static s64 target_of(const struct trans *t) { return next_off(t) + (s64)t->i->imm; }
 

@@ -65,8 +65,7 @@ static u64 rnd(void)
 }
 static u32 below(u32 n) { return (u32)((rnd() >> 33) % n); }
 
-/* ---- w's memory --------------------------------------------------------------------------------
- */
+/* ---- w's memory ------------------------------------------------------------------------------ */
 
 static u8 *host_at(gva_t gva)
 {
@@ -129,8 +128,7 @@ static const struct vcpu_mmu_ops host_ops = {
 static const struct vcpu_mmu_ops ops = {
     .read = op_read, .write = op_write, .map = op_map, .unmap = op_unmap, .probe = op_probe};
 
-/* ---- set-up ------------------------------------------------------------------------------------
- */
+/* ---- set-up ---------------------------------------------------------------------------------- */
 
 enum {
     STUB_STEP = 0,
@@ -289,8 +287,7 @@ static void begin(void)
         sigaction(sigs[n], first ? NULL : &ours[n], first ? &ours[n] : NULL);
 }
 
-/* ---- random guest code -------------------------------------------------------------------------
- */
+/* ---- random guest code ----------------------------------------------------------------------- */
 
 static u64 rnd_value(void)
 {
@@ -629,8 +626,7 @@ static void random_state(void)
     }
 }
 
-/* ---- running and comparing ---------------------------------------------------------------------
- */
+/* ---- running and comparing ------------------------------------------------------------------- */
 
 static void dump_code(const char *name, const u8 *code, u32 bytes, u64 at)
 {
@@ -833,8 +829,7 @@ static void test_groups(void **state)
     random_blocks(NEAR | 20, env_u64("BT_CASES", 30000));
 }
 
-/* ---- by hand -----------------------------------------------------------------------------------
- */
+/* ---- by hand --------------------------------------------------------------------------------- */
 
 static void start_block(u16 guest_off)
 {

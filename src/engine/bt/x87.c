@@ -14,8 +14,7 @@ struct bt_x87_area {
 } __attribute__((aligned(64)));
 static_assert(sizeof(struct bt_x87_area) == 576, "XSAVE area");
 
-/* ---- what the host does ----------------------------------------------------------------------
- */
+/* ---- what the host does ---------------------------------------------------------------------- */
 
 static bool has_xsave(void)
 {
@@ -50,8 +49,7 @@ int bt_x87_init(struct bt_state *s, struct err *e)
 
 void bt_x87_fini(struct bt_state *s) { hostmem_release(s->x87, sizeof *s->x87); }
 
-/* ---- loading and saving ----------------------------------------------------------------------
- */
+/* ---- loading and saving ---------------------------------------------------------------------- */
 
 static void copy_words(void *to, const void *from, u64 words)
 {

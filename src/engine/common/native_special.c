@@ -49,8 +49,7 @@ static inline enum x_result store(struct vcpu *v, const struct insn *i, u64 val)
     return X_NEXT;
 }
 
-/* ---- moves -------------------------------------------------------------------------------------
- */
+/* ---- moves ----------------------------------------------------------------------------------- */
 
 static enum x_result mov_r64_r64(struct vcpu *v, const struct insn *i)
 {
@@ -232,8 +231,7 @@ static enum x_result nop(struct vcpu *v, const struct insn *i)
     return X_NEXT;
 }
 
-/* ---- memory operands with an address of their own ----------------------------------------------
- */
+/* ---- memory operands with an address of their own -------------------------------------------- */
 
 /* BT, BTS, BTR, BTC on memory with a register bit offset: a bit string; the word that holds the bit
  * is the operand. */
@@ -330,8 +328,7 @@ static enum x_result vzero(struct vcpu *v, const struct insn *i)
     return X_NEXT;
 }
 
-/* ---- selection ---------------------------------------------------------------------------------
- */
+/* ---- selection ------------------------------------------------------------------------------- */
 
 static insn_exec_fn *find_vector(const struct insn *i)
 {

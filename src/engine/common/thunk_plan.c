@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-/* ---- what may run ------------------------------------------------------------------------------
- */
+/* ---- what may run ---------------------------------------------------------------------------- */
 
 static bool extension_allowed(ZydisISAExt e)
 {
@@ -95,8 +94,7 @@ static bool may_run(const ZydisDecodedInstruction *zi)
     return extension_allowed(zi->meta.isa_ext) && category_allowed(zi->meta.category);
 }
 
-/* ---- which state it uses -----------------------------------------------------------------------
- */
+/* ---- which state it uses --------------------------------------------------------------------- */
 
 static u8 gpr_number(ZydisRegister r)
 {
@@ -306,8 +304,7 @@ bool thunk_plan_make(struct thunk_plan *p, const struct insn *i)
     return plan_map(p);
 }
 
-/* ---- facts the caller needs --------------------------------------------------------------------
- */
+/* ---- facts the caller needs ------------------------------------------------------------------ */
 
 /* Alignment that a legacy SSE operand or an aligned move must have (SDM vol. 2A 2.4, exception
  * types 1, 2 and 4). */
