@@ -84,18 +84,21 @@ static inline bool jump_is_noted(const struct bt_state *s, u64 address, u64 exec
     return exec_page & TLB_EXEC_GLOBAL || s->v->cpl == 3 || !s->global_code;
 }
 /* Is the code at CS:RIP of a kind that is translated? 64-bit code, and 32-bit code with flat
- * segments, of CPL 0 (whose checks of privilege never fail) or 3; not the few instructions of the
- * supervisor's on their way into 64-bit mode. */
+ * segments, of CPL 0 (whose checks of privilege never fail) or 3. */
 static inline bool bt_is_translatable(const struct vcpu *v)
 {
     if (unlikely(v->cpl != 0 && v->cpl != 3)) return false;
     if (likely(v->mode == ISA_64)) return true;
-    return v->mode == ISA_32 && v->flat && (v->cpl == 3 || !vcpu_is_long(v));
+    return v->mode == ISA_32 && v->flat;
 }
 static inline u32 bt_variant_of(const struct bt_state *s)
 {
     return (s->v->cpl == 3 ? VARIANT_USER : 0) | (s->bt.vec_loaded ? VARIANT_VEC : 0) |
            (s->v->mode == ISA_32 ? VARIANT_32 : 0);
+}
+static inline struct jump_cache *jump_supervisor(struct bt_state *s)
+{
+    return &s->jump[(s->bt.vec_loaded ? 1 : 0) | (s->v->mode == ISA_32 ? 2 : 0)];
 }
 /* What a user's jump cache is for: address space and variant. */
 static inline u64 jump_key(const struct bt_state *s)

@@ -10,8 +10,8 @@
 #include "engine/bt/bt_internal.h"
 
 enum {
-    JUMP_CACHES = 10,
-    JUMP_SUPERVISOR = 2, /* the first ones */
+    JUMP_CACHES = 12,
+    JUMP_SUPERVISOR = 4, /* the first ones: by vector state, and 64- or 32-bit code */
     JUMP_SLOTS = 1 << 15,
     JUMP_BITS = 15,
     JUMP_ENTRIES = 1 << JUMP_BITS,

@@ -56,7 +56,7 @@ static void adopt(struct bt_state *s, struct jump_cache *j, u64 key)
 struct jump_cache *jump_current(struct bt_state *s)
 {
     struct vcpu *v = s->v;
-    if (v->cpl != 3) return &s->jump[s->bt.vec_loaded];
+    if (v->cpl != 3) return jump_supervisor(s);
     u64 key = jump_key(s);
     struct jump_cache *oldest = &s->jump[JUMP_SUPERVISOR];
     for (u32 i = JUMP_SUPERVISOR; i < JUMP_CACHES; i++) {

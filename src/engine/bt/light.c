@@ -42,8 +42,7 @@ static const u8 *behind(const struct light *l) { return l->s->code.rx + l->behin
 static struct jump_cache *cache_of(struct bt_state *s)
 {
     const struct vcpu *v = s->v;
-    const bool vec = s->bt.vec_loaded;
-    if (v->cpl != 3) return s->jump[vec].used ? &s->jump[vec] : NULL;
+    if (v->cpl != 3) return jump_supervisor(s)->used ? jump_supervisor(s) : NULL;
     const u64 key = jump_key(s);
     for (u32 i = JUMP_SUPERVISOR; i < JUMP_CACHES; i++) {
         struct jump_cache *j = &s->jump[i];
