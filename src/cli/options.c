@@ -248,8 +248,8 @@ void options_statuses(FILE *to)
 
 void options_help(FILE *to)
 {
-    fprintf(to,
-            "Usage: ring3 run --kernel FILE [options]\nBoot a kernel in a new virtual machine.\n");
+    fprintf(to, "Usage: ring3 run [options]\nBoot a kernel, firmware or a disk in a new virtual "
+                "machine.\n");
     for (u32 g = 0; g < GROUPS; g++) {
         fprintf(to, "\n%s:\n", headings[g]);
         for (u32 i = 0; i < ARRAY_LEN(rows); i++) {
