@@ -9,7 +9,7 @@ static const size_t page_bytes = sizeof(struct far_page) * FAR_PAGES;
 
 int far_init(struct far_links *f, struct err *e)
 {
-    *f = (struct far_links){.slots = 1};
+    *f = (struct far_links){.slots = 1, .life = 1};
     f->miss = hostmem_reserve(miss_bytes);
     f->page_of = hostmem_reserve(page_of_bytes);
     f->page = hostmem_reserve(page_bytes);
@@ -26,17 +26,42 @@ void far_fini(struct far_links *f)
     *f = (struct far_links){0};
 }
 
-void far_forget(struct far_links *f) { f->slots = 1; }
+void far_forget(struct far_links *f)
+{
+    f->slots = 1;
+    f->life++;
+}
+
+/* Empty those that may be filled. */
+static void clear_filled(const struct far_links *f, struct jump_table *j)
+{
+    if (j->fills > JUMP_FILLS) {
+        for (u32 k = 1; k < j->known; k++) j->slot[k] = f->miss[k];
+    } else {
+        for (u32 k = 0; k < j->fills; k++) j->slot[j->filled[k]] = f->miss[j->filled[k]];
+    }
+    j->fills = 0;
+}
 
 void far_clear(const struct far_links *f, struct jump_table *j, u32 first)
 {
-    for (u32 k = first; k < f->slots; k++) j->slot[k] = f->miss[k];
+    if (j->life != f->life) {
+        j->life = f->life;
+        j->known = 1;
+        j->fills = 0;
+    }
+    if (first == 1) clear_filled(f, j);
+    for (u32 k = j->known; k < f->slots; k++) j->slot[k] = f->miss[k];
+    j->known = f->slots;
 }
 
 void far_drop_page(const struct far_links *f, struct jump_table *j, u64 page)
 {
-    for (u32 k = 1; k < f->slots; k++)
+    const bool all = j->fills > JUMP_FILLS;
+    for (u32 n = all ? 1 : 0; n < (all ? j->known : j->fills); n++) {
+        const u32 k = all ? n : j->filled[n];
         if (j->slot_page[k] == (u32)page) j->slot[k] = f->miss[k];
+    }
 }
 
 void far_offer(const struct far_links *f, struct bt_out *out)

@@ -34,6 +34,7 @@ struct far_links {
     struct far_page *page; /* [FAR_PAGES], as bt_code.pages */
     u32 slots;             /* in use, and 0 */
     u32 epoch, stale;
+    u32 life; /* how often all blocks were gone */
 };
 int far_init(struct far_links *f, struct err *e) MUST_USE;
 void far_fini(struct far_links *f);
@@ -73,6 +74,17 @@ static inline bool far_is_home(const struct far_links *f, const struct jump_tabl
     return p->page == far_page_id(s) &&
            (p->home[j->index] == far_home(j, address) || p->moves > FAR_MOVES_MAX);
 }
+/** far_settle - the same; a page that was not entered through @j in its present life gets its home
+ * here. */
+static inline bool far_settle(struct far_links *f, const struct jump_table *j,
+                              const struct bt_slot *s, u64 address)
+{
+    struct far_page *p = &f->page[s->page];
+    if (far_is_home(f, j, s, address)) return true;
+    if (p->page != far_page_id(s) || p->home[j->index] >> FAR_EPOCH_SHIFT == j->epoch) return false;
+    p->home[j->index] = far_home(j, address);
+    return true;
+}
 /** far_fill - have the jump of @slot, which is in linear page @code_base, go to @to from now on.
  * Does nothing where that is not to be. */
 struct far_place {
@@ -85,6 +97,10 @@ static inline void far_fill(const struct far_links *f, struct jump_table *j, u32
     if (slot >= f->slots) return;
     const struct far_page *p = &f->page[f->page_of[slot]];
     if (p->moves > FAR_MOVES_MAX || p->home[j->index] != far_home(j, code_base)) return;
+    if (j->slot[slot] == f->miss[slot] && j->fills <= JUMP_FILLS) {
+        if (j->fills < JUMP_FILLS) j->filled[j->fills] = slot;
+        j->fills++;
+    }
     j->slot[slot] = to.code;
     j->slot_page[slot] = (u32)(to.address >> PAGE_SHIFT);
 }

@@ -13,6 +13,7 @@ enum {
     JUMP_CACHES = 12,
     JUMP_SUPERVISOR = 4, /* the first ones: by vector state, and 64- or 32-bit code */
     JUMP_SLOTS = 1 << 15,
+    JUMP_FILLS = 1 << 12, /* noted, so that few slots are emptied fast */
     JUMP_BITS = 15,
     JUMP_ENTRIES = 1 << JUMP_BITS,
     JUMP_SHIFT = 2,                        /* few jumps go to addresses closer than 4 bytes */
@@ -26,6 +27,10 @@ struct jump_table {
     const u8 *slot[JUMP_SLOTS];
     u32 slot_page[JUMP_SLOTS]; /* of a slot that was filled: linear page, low bits */
     u32 index, epoch;          /* which one it is; how often one was emptied by then */
+    /* slots from 1 to known are empty, but for those in filled[]; which has overflowed when there
+     * are more than it can hold: then any may be filled */
+    u32 known, fills, life; /* life: far_links.life when that was so */
+    u32 filled[JUMP_FILLS];
 };
 
 /* Empty: what is there matches no address that leads to it (0 leads to the first entry). */

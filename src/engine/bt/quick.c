@@ -28,7 +28,7 @@ static const struct bt_slot *find(struct vcpu *v, u64 address)
     if (!jump_is_noted(s, address, page)) return NULL;
     const gpa_t gpa = (page & PAGE_MASK) + off;
     const struct bt_slot *slot = code_find(&s->code, gpa, s->variant);
-    return slot && far_is_home(&s->far, table_of(v), slot, address) ? slot : NULL;
+    return slot && far_settle(&s->far, table_of(v), slot, address) ? slot : NULL;
 }
 
 /** bt_quick - host code for linear @address, entered into the jump cache; NULL when it takes more.
