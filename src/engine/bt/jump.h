@@ -13,7 +13,7 @@ enum {
     JUMP_CACHES = 12,
     JUMP_SUPERVISOR = 4, /* the first ones: by vector state, and 64- or 32-bit code */
     JUMP_SLOTS = 1 << 15,
-    JUMP_FILLS = 1 << 12, /* noted, so that few slots are emptied fast */
+    JUMP_FILLS = JUMP_SLOTS, /* noted, so that few slots are emptied fast */
     JUMP_BITS = 15,
     JUMP_ENTRIES = 1 << JUMP_BITS,
     JUMP_SHIFT = 2,                        /* few jumps go to addresses closer than 4 bytes */
