@@ -254,7 +254,7 @@ grub_linux() {
 }
 
 grub_memtest() {
-    wanted 'memtest86\+ BIOS' && has_grub 'memtest86+ BIOS' && fetched 'memtest86+ BIOS' memtest || return 0
+    wanted 'memtest86+ BIOS' && has_grub 'memtest86+ BIOS' && fetched 'memtest86+ BIOS' memtest || return 0
     local iso=$TEST_TMP/memtest.iso
     grub_iso "$iso" $'linux /memtest86+x64.bin console=ttyS0,115200\nboot' "$OS/memtest/boot/memtest86+x64.bin" || return 0
     serial 'memtest86+ BIOS' 900 'GRUB loads it from an ISO; a pass over 64 MiB without errors' \
