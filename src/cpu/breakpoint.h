@@ -10,11 +10,6 @@
 #define CPU_BREAKPOINT_H
 #include "cpu/vcpu.h"
 
-/** vcpu_linear_rip - linear address of the instruction at CS:RIP. */
-static inline gva_t vcpu_linear_rip(const struct vcpu *v)
-{
-    return v->mode == ISA_64 ? v->rip : (u32)(v->seg[CS].base + v->rip);
-}
 /** vcpu_break_add - stop before the instruction at linear @at. 0, E_BUSY (there is one already),
  * E_NOSPC (BREAKPOINTS_MAX are set). */
 int vcpu_break_add(struct vcpu *v, gva_t at) MUST_USE;

@@ -133,6 +133,11 @@ static inline u64 vcpu_next_rip(const struct vcpu *v, const struct insn *i)
     u64 rip = v->rip + i->len;
     return v->mode == ISA_64 ? rip : (u32)rip;
 }
+/** vcpu_linear_rip - linear address of the instruction at CS:RIP. */
+static inline gva_t vcpu_linear_rip(const struct vcpu *v)
+{
+    return v->mode == ISA_64 ? v->rip : (u32)(v->seg[CS].base + v->rip);
+}
 /** vcpu_dump - registers as text, for assertion failures, emulation failures and the monitor. */
 void vcpu_dump(const struct vcpu *v, int fd);
 /* Saved state (base/ser). */

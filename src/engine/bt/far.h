@@ -7,7 +7,7 @@
  *     entry would be: with its page, with the table;
  *   - the target is a constant distance from the page the jump is in, and within one table's life
  *     no physical page is entered at two linear addresses: the first is its *home*. Entries of
- *     tables are made in C only, which finds out (far_is_home) when a page is about to be entered
+ *     tables are made in C only, which finds out (far_settle) when a page is about to be entered
  *     elsewhere. Then what leads to the old place is forgotten, with all slots of the table, and
  *     the page has a new home; one that moves often gets no slots filled any more.
  * A block that is dropped stays in slots, as it does in tables: its entry leads to the lookup

@@ -10,11 +10,10 @@
 /* Block at RIP; NULL when the instruction there needs the precise path. */
 const struct block *block_find(struct cache *c, struct vcpu *v, gpa_t *gpa)
 {
-    gva_t lin = v->rip;
+    const gva_t lin = vcpu_linear_rip(v);
     hva_t page;
     gpa_t page_gpa;
-    if (unlikely(v->mode != ISA_64)) lin = (u32)(v->seg[CS].base + v->rip);
-    else if (unlikely(!is_canonical(v, lin))) return NULL;
+    if (likely(v->mode == ISA_64) && unlikely(!is_canonical(v, lin))) return NULL;
     if (unlikely(mmu_fetch_page(v, lin, &page, &page_gpa)) || unlikely(!page)) return NULL;
     u32 off = (u32)(lin & ~PAGE_MASK);
     *gpa = page_gpa + off;
@@ -46,7 +45,7 @@ static enum x_result run_block(struct vcpu *v, const struct block *b)
 /* An instruction across two pages, or one that cannot be fetched or decoded. */
 static enum x_result run_one(struct cache *c, struct vcpu *v)
 {
-    gva_t lin = v->mode == ISA_64 ? v->rip : (u32)(v->seg[CS].base + v->rip);
+    gva_t lin = vcpu_linear_rip(v);
     if (v->mode != ISA_64 || !is_canonical(v, v->rip) ||
         (lin & ~PAGE_MASK) + INSN_BYTES_MAX <= PAGE_BYTES)
         return step_one(v);

@@ -48,7 +48,7 @@ int step_fetch(struct vcpu *v, struct insn *out)
     bool second_fault;
     u64 limit = bytes_to_limit(v);
     if (!limit) return vcpu_raise_err(v, EXC_GP, 0);
-    gva_t lin = v->mode == ISA_64 ? v->rip : (u32)(v->seg[CS].base + v->rip);
+    gva_t lin = vcpu_linear_rip(v);
     u32 have = fetch_bytes(v, lin, code, &second_fault);
     if (!have) return X_FAULT;
     struct event page_fault = v->exc;
@@ -78,7 +78,7 @@ static u64 code_breakpoints(const struct vcpu *v)
 {
     u64 hit = 0;
     if (likely(!(v->dr7 & 0xFF)) || v->rflags & RFLAGS_RF) return 0;
-    gva_t lin = v->mode == ISA_64 ? v->rip : (u32)(v->seg[CS].base + v->rip);
+    gva_t lin = vcpu_linear_rip(v);
     for (u32 i = 0; i < 4; i++) {
         bool enabled = v->dr7 >> (i * 2) & 3, on_exec = !(v->dr7 >> (16 + i * 4) & 3);
         if (enabled && on_exec && v->dr[i] == lin) hit |= BIT(i);

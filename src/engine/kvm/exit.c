@@ -115,7 +115,7 @@ static enum kvm_next internal_error(struct kvm_cpu *k, struct vcpu *v)
 /* The guest's next instruction bytes, read without any side effect; returns how many. */
 static u32 peek_code(struct vcpu *v, u8 *buf, u32 bytes)
 {
-    gva_t lin = v->mode == ISA_64 ? v->rip : (u32)(v->seg[CS].base + v->rip);
+    gva_t lin = vcpu_linear_rip(v);
     struct walk w;
     for (u32 i = 0; i < bytes; i++) {
         if (mmu_walk(v, lin + i, ACC_READ, WALK_SYS | WALK_PEEK, &w)) return i;
