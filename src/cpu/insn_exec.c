@@ -36,6 +36,7 @@ static bool respell_as_scan(struct insn *i)
     }
     i->mnemonic = i->mnemonic == ZYDIS_MNEMONIC_TZCNT ? ZYDIS_MNEMONIC_BSF : ZYDIS_MNEMONIC_BSR;
     i->feature[0] = FEAT_BASE;
+    i->head = 0;
     i->flags_r = i->flags_w = IF_ALL; /* ZF defined, the others left undefined */
     return true;
 }

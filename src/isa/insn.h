@@ -109,6 +109,7 @@ struct insn {
     u8 modrm;      /* ModRM byte, 0 when there is none */
     u8 feature[2]; /* enum cpu_feature (isa/feature.h): the guest's CPU model must have both */
     struct insn_opnd op[INSN_OPNDS];
+    u64 head;                 /* key of its head (isa/head.h), 0 where that was not asked for */
     u8 bytes[INSN_BYTES_MAX]; /* as fetched */
 };
 /* arithmetic flags squeezed into a byte: the LAHF image with OF in bit 1 */

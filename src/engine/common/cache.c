@@ -116,10 +116,7 @@ const struct block *cache_build(struct cache *c, struct vcpu *v, gpa_t gpa, cons
             safe = (u32)(align_up(gpa + at + avail, CODE_LINE_BYTES) - gpa);
             mmu_protect_code(v, gpa + at, safe - at);
         }
-        u8 copy[INSN_BYTES_MAX]; /* one look at bytes another vCPU may be changing */
-        memcpy(copy, code + at, avail);
-        int len = v->mode == ISA_64 ? isa_decode_shaped(c->shape, i, copy, avail)
-                                    : isa_decode(i, copy, avail, v->mode);
+        int len = isa_decode_shaped(c->shape, i, code + at, avail, v->mode);
         if (len <= 0) break;
         insn_bind(v, i, native_exec);
         at += (u32)len;

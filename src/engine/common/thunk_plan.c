@@ -116,7 +116,9 @@ static bool plan_register(struct thunk_plan *p, const ZydisDecodedOperand *o)
         p->gpr_used |= 1u << id;
         if (written) p->gpr_written |= 1u << id;
         if (r >= ZYDIS_REGISTER_AH && r <= ZYDIS_REGISTER_BH) p->high = true;
-        if (o->encoding == ZYDIS_OPERAND_ENCODING_NONE) p->implicit |= 1u << id;
+        if (o->encoding != ZYDIS_OPERAND_ENCODING_NONE) return true;
+        p->implicit |= 1u << id;
+        if (written) p->implicit_written |= 1u << id;
         return true;
     case ZYDIS_REGCLASS_XMM:
     case ZYDIS_REGCLASS_YMM:

@@ -15,8 +15,8 @@ struct thunk_plan {
     ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
     const ZydisDecodedOperand *mem;
     struct respell_map map;
-    u32 gpr_used, gpr_written; /* guest numbers */
-    u32 implicit;              /* guest numbers that must not move */
+    u32 gpr_used, gpr_written;      /* guest numbers */
+    u32 implicit, implicit_written; /* guest numbers that must not move */
     u32 vec_used, vec_written;
     u8 k_used, k_written;
     u8 bt_reg; /* bt_mem: the guest register with the bit offset */
