@@ -396,6 +396,7 @@ static void choose_features(struct bt_state *s, const struct cpu_model *model)
 {
     const struct bt_host host = bt_host_find();
     s->bt.plain = !host.bmi2;
+    s->bt.slow_pext = host.slow_pext;
     s->bt.has_avx = host.avx && cpu_model_has(model, FEAT_AVX);
     s->bt.has_avx512 = s->bt.has_avx && host.avx512 && cpu_model_has(model, FEAT_AVX512F);
     s->vec_load = s->bt.has_avx512 ? (void *)bt_vec_load512

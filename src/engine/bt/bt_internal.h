@@ -18,8 +18,8 @@
  * Memory. One linear table per address space and privilege (table.h) gives host-minus-guest of each
  * page:
  *     lea  T1, [guest address]     plus FS or GS base where used
- *     rorx T2, T1, 48              index = address bits 47:12, whatever the upper bits
- *     shrx T2, T2, TB              count: TB's low six bits = 28
+ *     mov  T2, 0000FFFFFFFFF000    index = address bits 47:12, whatever the upper bits
+ *     pext T2, T1, T2              (or rorx T2, T1, 48; shrx T2, T2, TB, whose low six bits = 28)
  *     mov  T2, [TB + T2*8 - 28]
  *     op   [T1 + T2]
  * No flag is touched and nothing is tested: where an access is not plain RAM with the right
@@ -133,6 +133,7 @@ struct bt {
     struct bt_stubs stubs;
     bool has_avx, has_avx512;
     bool plain;                /* code without BMI2: emit_bits.h */
+    bool slow_pext;            /* code without PEXT where there is another way */
     bool has_x87;              /* x87 and MMX instructions may be copied (x87.h) */
     bool user, smap, fsgsbase; /* CPL 3; CR4 bits: blocks are dropped when those change */
     u64 table[2];              /* TB of the supervisor's tables: RFLAGS.AC clear, set */

@@ -12,6 +12,7 @@ struct emit {
     u8 *at;
     u32 n, room; /* bytes written, bytes there are */
     bool plain;  /* for a host without BMI2: emit_bits.h */
+    bool slow_pext;
 };
 /* [base + index << scale + disp]; REG_NONE for none; the index is never RSP */
 struct em_mem {

@@ -479,6 +479,12 @@ static void put_all(struct trans *t, const struct block *b, struct bt_block *blo
     put_preludes(t);
 }
 
+static struct emit emit_to(const struct bt *bt, const struct bt_out *out, u32 room)
+{
+    return (struct emit){
+        .at = out->rw, .room = room, .plain = bt->plain, .slow_pext = bt->slow_pext};
+}
+
 u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, struct bt_out *out,
                  struct bt_block *block)
 {
@@ -486,8 +492,7 @@ u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, stru
     t.block_off = t.off = guest_off;
     t.is32 = b->mode == ISA_32;
     t.word = t.is32 ? 4 : 8;
-    t.e = (struct emit){
-        .at = out->rw, .room = (u32)min_u64(out->room, BT_BLOCK_CODE_BYTES), .plain = bt->plain};
+    t.e = emit_to(bt, out, (u32)min_u64(out->room, BT_BLOCK_CODE_BYTES));
     *block = (struct bt_block){
         .code_off = out->off, .guest_off = guest_off, .guest_end = guest_off, .mark = out->mark};
     put_entries(&t);
@@ -506,7 +511,7 @@ u32 bt_translate_jump(const struct bt *bt, u16 off, struct bt_out *out)
 {
     struct trans t = {.bt = bt, .out = out, .code_off = out->off};
     t.is32 = bt->v->mode == ISA_32;
-    t.e = (struct emit){.at = out->rw, .room = out->room, .plain = bt->plain};
+    t.e = emit_to(bt, out, out->room);
     tr_code_address(&t, T1, off);
     tr_jump_stub(&t, bt->plain ? bt->stubs.jump_plain : bt->stubs.jump);
     return t.e.n;
