@@ -115,15 +115,13 @@ static inline void em_field(struct emit *e, u8 dst, u8 src, u8 low, u8 count)
         em_vex_modrm(e, 0xF5, dst, dst);
     }
 }
-/* dst = bits 47:12 of src; TB's low six bits are 28. RORX and SHRX share two ports of an Intel core,
- * so where the address was computed first, and takes a cycle anyway, PEXT does it on another one:
- * four independent accesses 4.0 instead of 6.6 cycles (Sapphire Rapids). @dst may be @src. */
+/* dst = bits 47:12 of src; TB's low six bits are 28. @dst may be @src. RORX and SHRX share two ports
+ * of Intel's cores: behind a computed address PEXT, on another one, is faster. */
 static inline void em_page_number(struct emit *e, u8 dst, u8 src, u8 tb)
 {
-    enum { COMPUTED = R10 };
     if (e->plain) {
         em_mm_cut(e, dst, src, (const u8[]){16, 28});
-    } else if (src == COMPUTED && !e->slow_pext) {
+    } else if (src == R10 && dst != src && !e->slow_pext) {
         em_mov_imm(e, dst, BIT(48) - BIT(12));
         em_vex(e, 0x22, EM_64, (const u8[]){dst, src, dst});
         em_vex_modrm(e, 0xF5, dst, dst);

@@ -10,9 +10,9 @@ struct bt_host {
     bool avx, avx2, avx512;
 };
 /**
- * bt_host_find - ask CPUID. For tests, the environment variable RING3_BT_WITHOUT takes some
- * away: "bmi2", "pext" (where there is another way). (What is to be without AVX or AVX-512 needs a CPU model without.) Spec: SDM vol. 2A
- * CPUID.
+ * bt_host_find - ask CPUID. For tests, the environment variable RING3_BT_WITHOUT takes some away:
+ * "bmi2", "pext" (where there is another way). What is to be without AVX or AVX-512 needs a CPU
+ * model without. Spec: SDM vol. 2A CPUID.
  */
 struct bt_host bt_host_find(void);
 #endif
