@@ -161,7 +161,8 @@ const struct bt_slot *bt_find_block(struct bt_state *s)
         mmu_protect_code(v, gpa, (u32)slot->b.guest_end - slot->b.guest_off);
         if (code_revive(&s->code, slot, page + slot->b.guest_off)) return slot;
     }
-    const struct block *b = block_find(&s->decoded, v, &gpa);
+    const struct block *b = cache_pass(&s->decoded, v, gpa, page + (v->rip & ~PAGE_MASK));
+    if (b && v->mode == ISA_32 && v->rip + b->bytes - 1 > v->seg[CS].limit) b = NULL;
     return b ? bt_translate_at(s, b, gpa) : find_cross(s, gpa);
 }
 

@@ -105,10 +105,12 @@ static bool ends_block(const struct insn *i)
     return attr & A_ENDBLOCK && !(attr & A_CONDITIONAL);
 }
 
-const struct block *cache_build(struct cache *c, struct vcpu *v, gpa_t gpa, const u8 *code)
+/* Decode the block whose first byte is at @gpa and *@code into @first[BLOCK_INSNS]; count 0 when
+ * the first instruction crosses the page or does not decode. */
+static struct block decode(struct cache *c, struct vcpu *v, gpa_t gpa, const u8 *code,
+                           struct insn *first)
 {
-    if (c->insns_used + BLOCK_INSNS > c->size.insns || c->blocks_used == CACHE_BLOCKS) drop_all(c);
-    struct insn *first = &c->pool[c->insns_used], *i = first;
+    struct insn *i = first;
     u32 room = PAGE_BYTES - (u32)(gpa & (PAGE_BYTES - 1)), at = 0, safe = 0;
     while (i - first < BLOCK_INSNS && at < room) {
         u32 avail = (u32)min_u64(room - at, INSN_BYTES_MAX);
@@ -122,14 +124,27 @@ const struct block *cache_build(struct cache *c, struct vcpu *v, gpa_t gpa, cons
         at += (u32)len;
         if (ends_block(i++)) break;
     }
-    if (i == first) return NULL;
-    c->insns_used += (u32)(i - first);
     v->stats.decodes += (u64)(i - first);
+    return (struct block){first, (u32)(i - first), (u16)at, v->mode};
+}
+
+const struct block *cache_build(struct cache *c, struct vcpu *v, gpa_t gpa, const u8 *code)
+{
+    if (c->insns_used + BLOCK_INSNS > c->size.insns || c->blocks_used == CACHE_BLOCKS) drop_all(c);
+    const struct block b = decode(c, v, gpa, code, &c->pool[c->insns_used]);
+    if (!b.count) return NULL;
+    c->insns_used += b.count;
     u32 index = ++c->blocks_used;
     c->last = page_make(c, gpa);
     c->last->start[gpa & (PAGE_BYTES - 1)] = (u16)index;
-    c->blocks[index] = (struct block){first, (u32)(i - first), (u16)at, v->mode};
+    c->blocks[index] = b;
     return &c->blocks[index];
+}
+
+const struct block *cache_pass(struct cache *c, struct vcpu *v, gpa_t gpa, const u8 *code)
+{
+    c->passing = decode(c, v, gpa, code, c->passing_insn);
+    return c->passing.count ? &c->passing : NULL;
 }
 
 /* Are the bytes at @lin still those of @i? Both pages must be fetchable. */

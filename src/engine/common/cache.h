@@ -48,6 +48,8 @@ struct cache {
     struct crosser *crosser;  /* [CROSSERS] */
     struct insn_shape *shape; /* [INSN_SHAPES]: nothing decodes twice */
     u32 blocks_used, insns_used, victim;
+    struct block passing; /* decoded last by cache_pass */
+    struct insn passing_insn[BLOCK_INSNS];
 };
 int cache_init(struct cache *c, struct cache_size size, struct err *e) MUST_USE;
 void cache_fini(struct cache *c);
@@ -76,6 +78,8 @@ static inline const struct block *cache_find(struct cache *c, const struct vcpu 
  * takes the precise path.
  */
 const struct block *cache_build(struct cache *c, struct vcpu *v, gpa_t gpa, const u8 *code);
+/** cache_pass - the same, not to be found again: valid until the next call. */
+const struct block *cache_pass(struct cache *c, struct vcpu *v, gpa_t gpa, const u8 *code);
 /** cache_crosser - the instruction at v->rip, linear @lin, that crosses a page, decoded now or
  * before. NULL with the fault raised. */
 const struct insn *cache_crosser(struct cache *c, struct vcpu *v, gva_t lin);
