@@ -18,6 +18,7 @@
 #include "cpu/seg.h"
 #include "engine/bt/asm_offsets.h"
 #include "engine/bt/bt_state.h"
+#include "engine/bt/code_index.h"
 #include "engine/bt/enter.h"
 #include "engine/bt/host.h"
 #include "engine/bt/jump_cache.h"

@@ -17,13 +17,11 @@ enum {
     BT_STUB_BYTES = PAGE_BYTES,
     BT_POLL_OFF = PAGE_BYTES, /* its page is made unreadable to stop translated code */
     BT_CODE_START = 2 * PAGE_BYTES,
-    BT_BLOCKS = 1 << 17,
-    BT_LINKS = 1 << 18,
-    BT_MARKS = 1 << 21,
+    BT_BLOCKS = 1 << 18, /* and what belongs to them: more than the bytes are enough for */
+    BT_LINKS = 1 << 19,
+    BT_MARKS = 1 << 22,
     BT_PAGE_SETS = 2048,
     BT_PAGE_WAYS = 8,
-    BLOCK_SETS = 1 << 15, /* of the index by physical address */
-    BLOCK_WAYS = 4,
     BT_HINTS = 2048, /* pages that may have hints at a time */
 };
 #define BT_CODE_BYTES MIB(64)
@@ -49,12 +47,6 @@ struct bt_link {
     u32 site, exit, target; /* code offsets: it leads to its exit or to the target */
     u32 next;
 };
-/* The index of blocks by physical address. A set that overflows forgets one, which is translated
- * again if need be. */
-struct block_ref {
-    u64 key; /* block_key; 0 when empty */
-    const struct bt_slot *slot;
-};
 struct bt_code {
     u8 *rw, *rx;
     u32 used; /* bytes */
@@ -68,7 +60,7 @@ struct bt_code {
     struct bt_page **hint_of; /* [BT_HINTS]: who has them, if it names them, too */
     u32 hint_victim;
     struct bt_stubs stubs;
-    struct block_ref *index; /* [BLOCK_SETS][BLOCK_WAYS] */
+    struct block_ref *index; /* [BLOCK_SETS][BLOCK_WAYS]: code_index.h */
     u64 flushes, drops;      /* how often everything, and blocks, were dropped */
 };
 int code_init(struct bt_code *c, struct err *e) MUST_USE;
@@ -121,26 +113,6 @@ bool code_revive(struct bt_code *c, const struct bt_slot *s, const u8 *guest);
  * (owner). */
 void code_poll_arm(struct bt_code *c);
 void code_poll_disarm(struct bt_code *c);
-static inline u64 block_key(gpa_t gpa, u32 variant) { return gpa * VARIANTS + variant + 1; }
-static inline struct block_ref *block_set(const struct bt_code *c, u64 key)
-{
-    return &c->index[(key ^ key >> 15 ^ key >> 30) % BLOCK_SETS * BLOCK_WAYS];
-}
-/** code_known - block of @variant at @gpa, dropped perhaps, but not dead; or NULL. */
-static inline const struct bt_slot *code_known(const struct bt_code *c, gpa_t gpa, u32 variant)
-{
-    const u64 key = block_key(gpa, variant);
-    const struct block_ref *set = block_set(c, key);
-    for (u32 i = 0; i < BLOCK_WAYS; i++)
-        if (set[i].key == key) return set[i].slot;
-    return NULL;
-}
-/** code_find - the same if it may be entered. */
-static inline const struct bt_slot *code_find(const struct bt_code *c, gpa_t gpa, u32 variant)
-{
-    const struct bt_slot *s = code_known(c, gpa, variant);
-    return s && !s->dropped ? s : NULL;
-}
 static inline bool is_cross(const struct bt_slot *s) { return s->b.guest_end > PAGE_BYTES; }
 static inline const u8 *code_far(const struct bt_code *c, const struct bt_slot *s)
 {

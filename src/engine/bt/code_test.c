@@ -1,6 +1,6 @@
 /* The code cache: records of pages and their variants, finding blocks by guest and by host address,
  * dropping, eviction, flushing, and the poll page. */
-#include "engine/bt/code.h"
+#include "engine/bt/code_index.h"
 
 #include <errno.h>
 #include <string.h>
@@ -211,6 +211,28 @@ static void test_eviction(void **state)
     code_fini(c);
 }
 
+/* As many blocks as there are usually are all found, where addresses are as dense as code is. */
+static void test_index(void **state)
+{
+    (void)state;
+    struct bt_code *c = make();
+    const u32 pages = 256, each = 400;
+    u32 found = 0;
+    for (u32 n = 0; n < pages * each; n++)
+        add(c, PAGE + (gpa_t)(n / each) * PAGE_BYTES, n & 1, (u16)(n % each * 10), 1);
+    for (u32 n = 0; n < pages * each; n++) {
+        const gpa_t gpa = PAGE + (gpa_t)(n / each) * PAGE_BYTES + n % each * 10;
+        const struct bt_slot *s = code_find(c, gpa, n & 1);
+        found += s != NULL;
+        if (s) assert_int_equal(s->page_gpa + s->b.guest_off, gpa);
+        assert_null(code_find(c, gpa, ~n & 1));
+    }
+    assert_in_range(found, pages * each - pages, pages * each);
+    code_drop_all(c);
+    for (u32 n = 0; n < BLOCK_SETS * BLOCK_WAYS; n++) assert_int_equal(c->index[n].slot, 0);
+    code_fini(c);
+}
+
 static void test_full(void **state)
 {
     (void)state;
@@ -300,11 +322,12 @@ static void test_hints_run_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_find),          cmocka_unit_test(test_host_addresses),
-        cmocka_unit_test(test_drop),          cmocka_unit_test(test_cross),
-        cmocka_unit_test(test_eviction),      cmocka_unit_test(test_full),
-        cmocka_unit_test(test_poll),          cmocka_unit_test(test_mappings),
-        cmocka_unit_test(test_hints_run_out), cmocka_unit_test(test_revive),
+        cmocka_unit_test(test_find),     cmocka_unit_test(test_host_addresses),
+        cmocka_unit_test(test_drop),     cmocka_unit_test(test_cross),
+        cmocka_unit_test(test_eviction), cmocka_unit_test(test_full),
+        cmocka_unit_test(test_index),    cmocka_unit_test(test_poll),
+        cmocka_unit_test(test_mappings), cmocka_unit_test(test_hints_run_out),
+        cmocka_unit_test(test_revive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "cpu/access.h"
 #include "cpu/seg.h"
 #include "engine/bt/bt_state.h"
+#include "engine/bt/code_index.h"
 
 const u8 *bt_quick(struct vcpu *v, u64 address);
 const u8 *bt_quick_jump(struct vcpu *v, u64 address);
