@@ -68,12 +68,28 @@ void bt_check_assumptions(struct bt_state *s)
 {
     struct vcpu *v = s->v;
     if (assumptions_hold(s)) return;
+    u32 changed = s->cr4 == (v->cr4 & CR4_ASSUMED) ? 0 : ASSUMES_CR4;
+    for (u32 k = 0; k < FPU_CLASSES; k++)
+        if (s->fpu_fault[k] != v->fpu_fault[k]) changed |= 1u << k;
     memcpy(s->fpu_fault, v->fpu_fault, sizeof s->fpu_fault);
     s->cr4 = v->cr4 & CR4_ASSUMED;
     s->bt.smap = v->cr4 & CR4_SMAP;
     s->bt.fsgsbase = v->cr4 & CR4_FSGSBASE;
-    code_drop_all(&s->code);
-    jump_forget_blocks(s);
+    code_changed(&s->code, changed);
+}
+
+/* What the first @insns instructions of @b assume. */
+static u32 assumed_by(const struct block *b, u32 insns)
+{
+    u32 what = 0;
+    for (u32 k = 0; k < insns; k++) {
+        const struct insn *i = &b->first[k];
+        if (i->fpu != FPU_NONE) what |= 1u << i->fpu;
+        if (i->row == INSN_COMPUTE || i->row >= insn_rows_count) continue;
+        const u8 class = insn_rows[i->row].class;
+        if (class == C_FLAGS || class == C_SYSTEM) what |= ASSUMES_CR4;
+    }
+    return what;
 }
 
 /* Room for a block. True: everything was dropped for it, so nothing may lead there any more. */
@@ -109,6 +125,7 @@ const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b,
     v->stats.bt_translations++;
     v->stats.bt_translated += made.insns;
     const struct bt_slot *slot = code_add(&s->code, &made, p, bytes);
+    code_assume(&s->code, slot, assumed_by(b, made.insns));
     jump_take_slots(s, &out, slot);
     return bt_dumped(s, slot);
 }
@@ -143,6 +160,7 @@ static const struct bt_slot *find_cross(struct bt_state *s, gpa_t gpa)
     bt_translate(&s->bt, &b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
     *x = (struct cross){gpa, second, code_add_cross(&s->code, &made, p, q), s->code.flushes,
                         bt_variant_of(s)};
+    code_assume(&s->code, x->slot, assumed_by(&b, 1));
     jump_take_slots(s, &out, x->slot);
     return x->slot;
 }

@@ -82,7 +82,7 @@ void code_drop_all(struct bt_code *c)
         if (c->pages[i].page) c->pages[i].page = 0; /* untouched ones stay so */
     for (u32 i = 1; i <= c->slots; i++)             /* the index is sparse, too */
         memset(block_set(c, block_hash(slot_key(&c->slot[i]))), 0, sizeof *c->index * BLOCK_WAYS);
-    c->slots = c->marks = c->links = 0;
+    c->slots = c->marks = c->links = c->assumers = 0;
     c->used = BT_CODE_START;
     c->flushes++;
 }
@@ -173,6 +173,25 @@ static bool drop_blocks(struct bt_code *c, struct bt_page *p, const struct drop 
 }
 static const struct drop everything = {0, PAGE_BYTES - 1, true};
 
+void code_assume(struct bt_code *c, const struct bt_slot *slot, u32 what)
+{
+    struct bt_slot *s = &c->slot[slot - c->slot];
+    if (!what) return;
+    s->assumes = (u16)what;
+    s->assumer = c->assumers;
+    c->assumers = (u32)(slot - c->slot);
+}
+
+void code_changed(struct bt_code *c, u32 what)
+{
+    for (u32 *link = &c->assumers; *link;) {
+        struct bt_slot *s = &c->slot[*link];
+        if (!s->dead && s->assumes & what) kill_block(c, *link);
+        if (s->dead) *link = s->assumer;
+        else link = &s->assumer;
+    }
+}
+
 /* ---- pages ----------------------------------------------------------------------------------- */
 
 struct bt_page *code_page(struct bt_code *c, gpa_t gpa, u32 variant, bool make)
@@ -255,7 +274,7 @@ const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, stru
     *s = (struct bt_slot){.b = *b,
                           .next = p->first,
                           .page = (u32)(p - c->pages),
-                          .variant = (u32)((p->page - 1) % VARIANTS),
+                          .variant = (u8)((p->page - 1) % VARIANTS),
                           .tests = code_hints(c, p)->tests,
                           .page_gpa = (p->page - 1) / VARIANTS << PAGE_SHIFT};
     s->b.mark = memcpy(&c->mark[c->marks], b->mark, b->marks * sizeof *b->mark);

@@ -38,8 +38,10 @@ struct bt_slot { /* a block in the cache */
     bool dropped;   /* not to be entered */
     bool dead;      /* never again */
     u8 head[5];     /* dropped: the bytes under the jump over its far entry */
-    u32 variant;
-    u32 tests; /* hints.tests of its page when it was translated */
+    u8 variant;
+    u16 assumes; /* enum code_assumed */
+    u32 assumer; /* the next block that assumes anything, 0 ends */
+    u32 tests;   /* hints.tests of its page when it was translated */
     gpa_t page_gpa;
 };
 /* A direct jump from block to block of a page: the rel32 at @site. */
@@ -56,6 +58,7 @@ struct bt_code {
     struct bt_link *link;  /* [BT_LINKS], 1-based */
     struct bt_page *pages; /* [BT_PAGE_SETS][BT_PAGE_WAYS] */
     u32 victim;
+    u32 assumers;             /* blocks that assume something: chain of block indices, 0 ends */
     struct bt_hints *hints;   /* [BT_HINTS], the first for pages without: all zero */
     struct bt_page **hint_of; /* [BT_HINTS]: who has them, if it names them, too */
     u32 hint_victim;
@@ -74,6 +77,13 @@ enum bt_variant { VARIANT_USER = 1 << 0, VARIANT_VEC = 1 << 1, VARIANT_32 = 1 <<
 bool code_drop(struct bt_code *c, gpa_t start, gpa_t end);
 /** code_kill - the blocks made of guest code in [start, end) are to be translated anew. */
 void code_kill(struct bt_code *c, gpa_t start, gpa_t end);
+/* What blocks take for granted, as bits: that instructions of an enum fpu_class fault or do not,
+ * and the bits of CR4 the translator looks at. */
+enum code_assumed { ASSUMES_CR4 = 1 << FPU_CLASSES };
+/** code_assume - block @s is right as long as nothing of @what changes. code_changed - @what did:
+ * the blocks that assume it are to be translated anew. */
+void code_assume(struct bt_code *c, const struct bt_slot *s, u32 what);
+void code_changed(struct bt_code *c, u32 what);
 /** code_page - record of the page, made if need be (@make), else NULL. Hints survive dropping
  * blocks, not eviction. */
 struct bt_page *code_page(struct bt_code *c, gpa_t gpa, u32 variant, bool make);

@@ -233,6 +233,31 @@ static void test_index(void **state)
     code_fini(c);
 }
 
+/* When something changes, those go that assumed it, and no others. */
+static void test_assumptions(void **state)
+{
+    (void)state;
+    struct bt_code *c = make();
+    const struct bt_slot *plain = add(c, PAGE, 0, 0, 1), *sse = add(c, PAGE, 0, 16, 1);
+    const struct bt_slot *both = add(c, PAGE, 0, 32, 1), *cr4 = add(c, PAGE, 0, 48, 1);
+    code_assume(c, plain, 0);
+    code_assume(c, sse, 1 << FPU_SSE);
+    code_assume(c, both, 1 << FPU_SSE | 1 << FPU_X87);
+    code_assume(c, cr4, ASSUMES_CR4);
+    code_changed(c, 1 << FPU_X87);
+    assert_ptr_equal(code_find(c, PAGE + 16, 0), sse);
+    assert_null(code_known(c, PAGE + 32, 0));
+    assert_true(leads_to_lookup(c, both));
+    code_changed(c, 1 << FPU_SSE | ASSUMES_CR4);
+    assert_null(code_known(c, PAGE + 16, 0));
+    assert_null(code_known(c, PAGE + 48, 0));
+    assert_ptr_equal(code_find(c, PAGE, 0), plain);
+    assert_int_equal(c->assumers, 0);
+    assert_true(code_drop(c, PAGE, PAGE + PAGE_BYTES));
+    assert_true(leads_to_lookup(c, plain));
+    code_fini(c);
+}
+
 static void test_full(void **state)
 {
     (void)state;
@@ -322,12 +347,12 @@ static void test_hints_run_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_find),     cmocka_unit_test(test_host_addresses),
-        cmocka_unit_test(test_drop),     cmocka_unit_test(test_cross),
-        cmocka_unit_test(test_eviction), cmocka_unit_test(test_full),
-        cmocka_unit_test(test_index),    cmocka_unit_test(test_poll),
-        cmocka_unit_test(test_mappings), cmocka_unit_test(test_hints_run_out),
-        cmocka_unit_test(test_revive),
+        cmocka_unit_test(test_find),          cmocka_unit_test(test_host_addresses),
+        cmocka_unit_test(test_drop),          cmocka_unit_test(test_cross),
+        cmocka_unit_test(test_eviction),      cmocka_unit_test(test_full),
+        cmocka_unit_test(test_index),         cmocka_unit_test(test_assumptions),
+        cmocka_unit_test(test_poll),          cmocka_unit_test(test_mappings),
+        cmocka_unit_test(test_hints_run_out), cmocka_unit_test(test_revive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
