@@ -68,6 +68,13 @@ static inline void em_shiftx(struct emit *e, enum em_shift pp, u8 dst, u8 src, u
     em_vex(e, (u8)(0x20 | pp), EM_64, (const u8[]){dst, count, src});
     em_vex_modrm(e, 0xF7, dst, src);
 }
+/* dst = the bits of src that are set in mask; dst is not src */
+static inline void em_pext(struct emit *e, u8 dst, u8 src, u64 mask)
+{
+    em_mov_imm(e, dst, mask);
+    em_vex(e, 0x22, EM_64, (const u8[]){dst, src, dst});
+    em_vex_modrm(e, 0xF5, dst, dst);
+}
 
 /* ---- either ---- */
 
@@ -109,43 +116,21 @@ static inline void em_field(struct emit *e, u8 dst, u8 src, u8 low, u8 count)
     } else if (low + count == 64) {
         em_mov_imm(e, dst, low);
         em_shiftx(e, EM_SHRX, dst, src, dst);
-    } else { /* PEXT */
-        em_mov_imm(e, dst, (BIT(count) - 1) << low);
-        em_vex(e, 0x22, EM_64, (const u8[]){dst, src, dst});
-        em_vex_modrm(e, 0xF5, dst, dst);
+    } else {
+        em_pext(e, dst, src, (BIT(count) - 1) << low);
     }
 }
-/* dst = bits 47:12 of src; TB's low six bits are 28. @dst may be @src. RORX and SHRX share two ports
- * of Intel's cores: behind a computed address PEXT, on another one, is faster. */
+/* dst = bits 47:12 of src, perhaps dst; TB's low six bits are 28. RORX and SHRX share two ports of
+ * Intel's cores: behind a computed address PEXT is faster. */
 static inline void em_page_number(struct emit *e, u8 dst, u8 src, u8 tb)
 {
     if (e->plain) {
         em_mm_cut(e, dst, src, (const u8[]){16, 28});
     } else if (src == R10 && dst != src && !e->slow_pext) {
-        em_mov_imm(e, dst, BIT(48) - BIT(12));
-        em_vex(e, 0x22, EM_64, (const u8[]){dst, src, dst});
-        em_vex_modrm(e, 0xF5, dst, dst);
+        em_pext(e, dst, src, BIT(48) - BIT(12));
     } else {
         em_rorx(e, dst, src, 48);
         em_shiftx(e, EM_SHRX, dst, dst, tb);
     }
-}
-/* Bit @n of the 64-bit word at GS:@off = @value; @tmp is lost. */
-static inline void em_put_bit_gs(struct emit *e, u8 tmp, size_t off, u8 n, bool value)
-{
-    if (e->plain) {
-        em_mov_imm(e, tmp, BIT(n));
-        em_mm_move(e, EM_MM_FROM, 0, tmp);
-        em_gs_op(e, EM_MM_LOAD, EM_32, 1, off);
-        em_mm_op(e, value ? EM_MM_OR : EM_MM_ANDN, 0, 1);
-        em_gs_op(e, EM_MM_STORE, EM_32, 0, off);
-        return;
-    }
-    /* rotate the bit to the top, shift it out and the new one in, rotate back */
-    em_load_gs(e, tmp, off);
-    em_rorx(e, tmp, tmp, (u8)(n + 1));
-    em_lea(e, tmp, (struct em_mem){tmp, tmp, 0, value});
-    em_rorx(e, tmp, tmp, (u8)(64 - n));
-    em_store_gs(e, off, tmp);
 }
 #endif

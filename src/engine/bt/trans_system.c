@@ -15,9 +15,24 @@
 enum { BIT_IF = 9, BIT_DF = 10, BIT_AC = 18, BIT_CTX_AC = 1 };
 static_assert(PRIV_SUPERVISOR == 0 && PRIV_SUPERVISOR_AC == 1 << BIT_CTX_AC, "tlb.ctx privilege");
 
+/* Bit @n of the 64-bit word at GS:@off = @value; T1 is lost. */
 static void put_bit(struct trans *t, size_t off, u8 n, bool value)
 {
-    em_put_bit_gs(&t->e, T1, off, n, value);
+    struct emit *e = &t->e;
+    if (e->plain) {
+        em_mov_imm(e, T1, BIT(n));
+        em_mm_move(e, EM_MM_FROM, 0, T1);
+        em_gs_op(e, EM_MM_LOAD, EM_32, 1, off);
+        em_mm_op(e, value ? EM_MM_OR : EM_MM_ANDN, 0, 1);
+        em_gs_op(e, EM_MM_STORE, EM_32, 0, off);
+        return;
+    }
+    /* rotate the bit to the top, shift it out and the new one in, rotate back */
+    em_load_gs(e, T1, off);
+    em_rorx(e, T1, T1, (u8)(n + 1));
+    em_lea(e, T1, (struct em_mem){T1, T1, 0, value});
+    em_rorx(e, T1, T1, (u8)(64 - n));
+    em_store_gs(e, off, T1);
 }
 
 enum tr tr_cli(struct trans *t)
