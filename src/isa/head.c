@@ -244,9 +244,13 @@ static void put_numbers(const struct insn_shape *s, const struct insn_head *h, s
 static void shape_apply(const struct insn_shape *s, const struct insn_head *h, struct insn *out,
                         const u8 *code)
 {
+    const u32 len = s->insn.len;
+    u64 half[2];
+    memcpy(half, code, sizeof half);
+    if (len <= 8) half[0] &= ~0ull >> (64 - 8 * len);
+    half[1] = len <= 8 ? 0 : half[1] & ~0ull >> (128 - 8 * len);
     *out = s->insn;
-    memcpy(out->bytes, code, sizeof out->bytes);
-    for (u32 n = out->len; n < sizeof out->bytes; n++) out->bytes[n] = 0;
+    memcpy(out->bytes, half, sizeof out->bytes);
     if (s->disp_bytes)
         out->disp = (s64)(number(code + h->len, s->disp_bytes, true) << s->disp_scale);
     if (s->imm_bytes)

@@ -35,7 +35,7 @@ bool isa_head(struct insn_head *h, const u8 *code, u32 avail, enum isa_mode mode
 
 /* Decoded instructions by their heads. */
 struct insn_shape {
-    u64 key; /* 0: empty */
+    _Alignas(64) u64 key; /* 0: empty */
     u8 disp_bytes, imm_bytes;
     bool imm_signed;
     u8 disp_scale;    /* shift: of the one byte of EVEX forms */
