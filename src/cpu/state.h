@@ -79,8 +79,7 @@ struct engine_words {
     u64 table;     /* translation table in use                  */
     u64 host_rsp;
     u64 exit_arg, exit_site;
-    u64 save[4]; /* for registers borrowed inside one sequence */
-    u64 jump_cache, jump_mask;
+    u64 save[4];               /* for registers borrowed inside one sequence */
     void *vec_load, *vec_save; /* routines for the host's vector width */
     u64 seg_guard[2];       /* FS, GS in 32-bit code: added to addresses, so that bad ones fault */
     u64 group[VCPU_GROUPS]; /* host addresses that accesses of a block share */

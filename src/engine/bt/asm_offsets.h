@@ -10,13 +10,9 @@
 #define V_EXIT_ARG 192
 #define V_EXIT_SITE 200
 #define V_SAVE 208
-#define V_JUMP_CACHE 240
-#define V_JUMP_MASK 248
-/* struct jump_table: where its second half starts */
-#define JUMP_CODE 262144
-#define V_VEC_LOAD 256
-#define V_VEC_SAVE 264
-#define V_MXCSR 1112
+#define V_VEC_LOAD 240
+#define V_VEC_SAVE 248
+#define V_MXCSR 1096
 #define V_VEC 1600
 #define V_K 3648
 /* enum bt_exit */

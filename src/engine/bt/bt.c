@@ -40,14 +40,11 @@ OFFSET_IS(V_HOST_RSP, eng.host_rsp);
 OFFSET_IS(V_EXIT_ARG, eng.exit_arg);
 OFFSET_IS(V_EXIT_SITE, eng.exit_site);
 OFFSET_IS(V_SAVE, eng.save);
-OFFSET_IS(V_JUMP_CACHE, eng.jump_cache);
-OFFSET_IS(V_JUMP_MASK, eng.jump_mask);
 OFFSET_IS(V_VEC_LOAD, eng.vec_load);
 OFFSET_IS(V_VEC_SAVE, eng.vec_save);
 OFFSET_IS(V_MXCSR, fx.mxcsr);
 OFFSET_IS(V_VEC, vec);
 OFFSET_IS(V_K, k);
-static_assert(offsetof(struct jump_table, code) == JUMP_CODE, "asm_offsets.h: JUMP_CODE");
 static_assert(EXIT_STEP == BT_EXIT_STEP && EXIT_LINK == BT_EXIT_LINK &&
                   EXIT_LOOKUP == BT_EXIT_LOOKUP && EXIT_POLL == BT_EXIT_POLL,
               "asm_offsets.h: exits");
@@ -108,6 +105,8 @@ static struct bt_out prepare(struct bt_state *s, const struct bt_page *p)
     s->bt.user = s->v->cpl == 3;
     struct bt_out out = {
         .rw = s->code.rw + s->code.used, .off = s->code.used, .room = BT_BLOCK_CODE_BYTES};
+    out.page = (u32)(p - s->code.pages);
+    out.wanders = far_wanders(&s->far, out.page, p->page);
     far_offer(&s->far, &out);
     return out;
 }
@@ -345,10 +344,9 @@ static enum x_result run(struct vcpu *v)
     bt_check_assumptions(s);
     const struct bt_slot *slot = bt_find_block(s);
     if (unlikely(!slot)) return block_run_first(&s->decoded, v);
-    struct jump_cache *j = jump_current(s);
+    struct jump_table *j = jump_current(s);
     jump_add(s, j, slot);
     if (!may_enter(s)) return X_JUMP;
-    v->eng.jump_cache = (u64)(uintptr_t)j->table;
     s->variant = bt_variant_of(s);
     enum x_result r = enter(s, code_far(&s->code, slot));
     for (u32 n = 1; n < ENTRIES_MAX && r == X_JUMP; n++) {

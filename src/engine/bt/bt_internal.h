@@ -93,6 +93,8 @@ struct bt_out {
     struct bt_mark mark[BT_BLOCK_MARKS];
     /* slots for direct jumps to other pages: the first free one and how many there are; how many
      * were taken, and where (from @off) the code is that such a jump goes to at first */
+    u32 page;     /* which of bt_code.pages the block is in */
+    bool wanders; /* it is entered at many linear addresses (far.h) */
     u32 slot, slot_room, slots;
     u16 slot_miss[BT_BLOCK_SLOTS];
 };
@@ -103,12 +105,10 @@ struct bt_stubs {
     u32 link; /* T1d = guest_off of the target, T2d = code offset of the jump's rel32 field to patch
                */
     u32 lookup;  /* T1 = linear address of the target                              */
-    u32 jump;    /* T1 = linear address: jump cache, else as lookup                */
     u32 light;   /* T1d, T2d: see light.h                                         */
     u32 poll;    /* offset of the 8-byte-aligned poll word, relative like code      */
     u32 fill[2]; /* T1 = linear address whose entry is missing (read, write), T2 = host address to
                     go on at; TB is loaded (fill.S)               */
-    u32 jump_plain; /* jump, for a host without BMI2 */
 };
 struct bt;
 /**

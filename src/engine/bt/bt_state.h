@@ -15,13 +15,7 @@ enum {
     EXEC_REGION_SHIFT = 30,
     CROSS_SLOTS = 1024,
 };
-/* Jump caches: [0] for supervisor code of every address space, the others for user code by TLB
- * context. */
-struct jump_cache {
-    struct jump_table *table;
-    u64 key; /* jump_key(), for user code */
-    u64 used;
-};
+enum { JUMP_TABLES_MAX = BT_TABLES_MAX * JUMP_KINDS };
 /* Translated instructions that cross a page, by where both parts are. */
 struct cross {
     gpa_t first, second; /* of the first byte; page of the rest */
@@ -43,12 +37,12 @@ struct bt_state {
     struct bt_code code;
     struct bt_views views;
     struct bt_tables *tables;
-    struct jump_cache jump[JUMP_CACHES];
-    u64 jump_uses;
+    struct jump_table *jump[JUMP_TABLES_MAX]; /* those that were ever used */
+    u32 jumps;
     struct far_links far;
     u32 variant;                         /* being executed */
     u64 space;                           /* address space number last seen */
-    bool global_code;                    /* every entry of jump[0] is from a global page */
+    bool global_code;                    /* the supervisor's entries are all from global pages */
     u64 exec_pages[EXEC_PAGE_BITS / 64]; /* hashed linear pages that have jump cache entries */
     u64 exec_regions[EXEC_REGION_BITS /
                      64]; /* hashed 1 GiB regions that have them in large pages */
@@ -96,14 +90,15 @@ static inline u32 bt_variant_of(const struct bt_state *s)
     return (s->v->cpl == 3 ? VARIANT_USER : 0) | (s->bt.vec_loaded ? VARIANT_VEC : 0) |
            (s->v->mode == ISA_32 ? VARIANT_32 : 0);
 }
-static inline struct jump_cache *jump_supervisor(struct bt_state *s)
-{
-    return &s->jump[(s->bt.vec_loaded ? 1 : 0) | (s->v->mode == ISA_32 ? 2 : 0)];
-}
-/* What a user's jump cache is for: address space and variant. */
+/* What the present code's jump table must be for: nobody's is 0. */
 static inline u64 jump_key(const struct bt_state *s)
 {
-    return s->v->tlb.ctx * VARIANTS + bt_variant_of(s);
+    return s->v->cpl == 3 ? s->v->tlb.ctx * VARIANTS + bt_variant_of(s) : 1;
+}
+/* The one below the present translation table, for code of @variant. */
+static inline struct jump_table *jump_of(const struct vcpu *v, u32 variant)
+{
+    return jump_table_at(v->eng.table, jump_kind(variant & VARIANT_VEC, variant & VARIANT_32));
 }
 /* Added to the addresses of FS and GS in 32-bit code: one that makes them fault, unless the segment
  * is writable data up to 4 GiB. */

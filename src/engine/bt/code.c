@@ -48,11 +48,9 @@ int code_init(struct bt_code *c, struct err *e)
     c->stubs.step = put_stub(c, bt_exit_step);
     c->stubs.link = put_stub(c, bt_exit_link);
     c->stubs.lookup = put_stub(c, bt_exit_lookup);
-    c->stubs.jump = put_stub(c, bt_jump);
     c->stubs.light = put_stub(c, bt_exit_light);
     c->stubs.fill[0] = put_stub(c, bt_exit_fill_read);
     c->stubs.fill[1] = put_stub(c, bt_exit_fill_write);
-    c->stubs.jump_plain = put_stub(c, bt_jump_plain);
     c->stubs.poll = BT_POLL_OFF;
     ASSERT(c->used <= BT_STUB_BYTES, "%u bytes of stubs", c->used);
     c->used = BT_CODE_START;

@@ -5,12 +5,12 @@
 
 enum { EM_JMP = -1 };
 
-/* jmp [base + disp] */
-static inline void em_jump_mem(struct emit *e, u8 base, s32 disp)
+/* jmp [m] */
+static inline void em_jump_mem(struct emit *e, struct em_mem m)
 {
-    em_rex(e, EM_32, 0, REG_NONE, base);
+    em_rex(e, EM_32, 0, m.index, m.base);
     em_byte(e, 0xFF);
-    em_modrm_mem(e, 4, (struct em_mem){base, REG_NONE, 0, disp});
+    em_modrm_mem(e, 4, m);
 }
 
 /* Jumps return the place of their displacement, for em_fix*. @cc: condition code or EM_JMP. */

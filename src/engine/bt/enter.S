@@ -254,39 +254,4 @@ leave:
     pop %rbx
     ret
 
-/* The jump cache (struct jump_table): T1 = linear address of the target. An entry that does not match, or is empty, leads to
- * bt_exit_lookup. No flag is touched. translate.c: tr_jump_table puts the same at each jump. */
-    .globl bt_jump
-bt_jump:
-    pextq %gs:V_JUMP_MASK, %r10, %r11
-    mov %rcx, %gs:V_SAVE
-    mov %gs:V_JUMP_CACHE, %rcx
-    lea (%rcx,%r11,8), %r11
-    mov (%r11), %rcx
-    lea (%rcx,%r10), %rcx
-    jrcxz 1f
-    mov %gs:V_SAVE, %rcx
-    jmp bt_exit_lookup
-1:  mov %gs:V_SAVE, %rcx
-    jmp *JUMP_CODE(%r11)
-
-
-/* The same for a host without BMI2. */
-    .globl bt_jump_plain
-bt_jump_plain:
-    movq %r10, %mm0
-    psllq $(64 - 17), %mm0
-    psrlq $(64 - 15), %mm0
-    movq %mm0, %r11
-    mov %rcx, %gs:V_SAVE
-    mov %gs:V_JUMP_CACHE, %rcx
-    lea (%rcx,%r11,8), %r11
-    mov (%r11), %rcx
-    lea (%rcx,%r10), %rcx
-    jrcxz 1f
-    mov %gs:V_SAVE, %rcx
-    jmp bt_exit_lookup
-1:  mov %gs:V_SAVE, %rcx
-    jmp *JUMP_CODE(%r11)
-
     .section .note.GNU-stack,"",@progbits

@@ -16,8 +16,6 @@ void bt_exit_lookup(void);
 void bt_exit_poll(void);
 void bt_exit_light(void);
 void bt_exit_leave(void); /* T1 = linear address to go on at: BT_EXIT_LOOKUP, without a look-up */
-void bt_jump(void);       /* T1 = linear address: the jump tables, else bt_exit_lookup */
-void bt_jump_plain(void); /* bt_jump for hosts without BMI2 */
 void bt_exit_fill_read(void); /* fill.S: no entry for T1; T2 = host address to go on at */
 void bt_exit_fill_write(void);
 /* What bt_enter loads and saves vector registers with, by the host's width. */

@@ -80,17 +80,14 @@ u32 far_take(struct far_links *f, const struct bt_out *out, const struct bt_slot
     return first;
 }
 
-bool far_move(struct far_links *f, const struct jump_table *j, const struct bt_slot *s, u64 address,
+bool far_move(struct far_links *f, struct jump_table *j, const struct bt_slot *s, u64 address,
               u64 *old)
 {
     struct far_page *p = &f->page[s->page];
-    const u64 home = far_home(j, address), id = far_page_id(s);
-    if (p->page != id) *p = (struct far_page){.page = id};
-    const u64 before = p->home[j->index];
-    if (before == home || p->moves > FAR_MOVES_MAX) return false;
-    p->home[j->index] = home;
-    if (before >> FAR_EPOCH_SHIFT != j->epoch) return false;
+    if (p->page != far_page_id(s)) *p = (struct far_page){far_page_id(s), ++f->lives, 0};
+    if (far_settle(f, j, s, address)) return false;
+    *old = j->base[s->page];
+    j->base[s->page] = address & PAGE_MASK;
     p->moves++;
-    *old = (u64)((s64)(before << (64 - FAR_EPOCH_SHIFT)) >> (64 - FAR_EPOCH_SHIFT)) << PAGE_SHIFT;
     return true;
 }

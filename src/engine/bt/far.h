@@ -20,12 +20,12 @@
 enum {
     FAR_MOVES_MAX = 4,   /* of a page, then its slots stay empty */
     FAR_STALE_MAX = 256, /* jumps to dropped blocks, then slots are emptied */
-    FAR_EPOCH_SHIFT = 36,
-    FAR_PAGES = BT_PAGE_SETS * BT_PAGE_WAYS,
+    FAR_PAGES = JUMP_PAGES,
 };
+static_assert(FAR_PAGES == BT_PAGE_SETS * BT_PAGE_WAYS, "as bt_code.pages");
 struct far_page {
     u64 page; /* bt_page.page, or another: nothing is known */
-    u64 home[JUMP_CACHES];
+    u32 life; /* number of this record's present meaning */
     u32 moves;
 };
 struct far_links {
@@ -33,7 +33,7 @@ struct far_links {
     u32 *page_of;          /* [JUMP_SLOTS]: bt_slot.page of the block it is in */
     struct far_page *page; /* [FAR_PAGES], as bt_code.pages */
     u32 slots;             /* in use, and 0 */
-    u32 epoch, stale;
+    u32 epoch, stale, lives;
     u32 life; /* how often all blocks were gone */
 };
 int far_init(struct far_links *f, struct err *e) MUST_USE;
@@ -45,10 +45,7 @@ void far_clear(const struct far_links *f, struct jump_table *j, u32 first);
 /** far_drop_page - empty those that lead to linear page number @page. */
 void far_drop_page(const struct far_links *f, struct jump_table *j, u64 page);
 /** far_new_epoch - for a table that was emptied: no page has a home in it. */
-static inline u32 far_new_epoch(struct far_links *f)
-{
-    return ++f->epoch & (u32)(BIT(64 - FAR_EPOCH_SHIFT) - 1);
-}
+static inline u32 far_new_epoch(struct far_links *f) { return ++f->epoch; }
 /** far_offer - tell the translator which slots are free. */
 void far_offer(const struct far_links *f, struct bt_out *out);
 /** far_take - the slots it used in block @s; @code is the block's code. They are still to be
@@ -60,29 +57,36 @@ static inline u64 far_page_id(const struct bt_slot *s)
 {
     return (s->page_gpa >> PAGE_SHIFT) * VARIANTS + s->variant + 1;
 }
-/* Linear page and life of the table. A table emptied 2^28 times may take an old home for one of
- * its own: at worst the page moves for nothing. */
-static inline u64 far_home(const struct jump_table *j, u64 address)
+/* What jump_table.home holds for a page that was entered through @j: lives of both. */
+static inline u64 far_tag(const struct jump_table *j, const struct far_page *p)
 {
-    return (u64)j->epoch << FAR_EPOCH_SHIFT | (address >> PAGE_SHIFT & (BIT(FAR_EPOCH_SHIFT) - 1));
+    return (u64)j->epoch << 32 | p->life;
+}
+/** far_wanders - is page @page of the code cache, with @id, entered at many addresses? Its blocks
+ * then take their linear address from the jump, else from jump_table.base. */
+static inline bool far_wanders(const struct far_links *f, u32 page, u64 id)
+{
+    return f->page[page].page == id && f->page[page].moves > FAR_MOVES_MAX;
 }
 /** far_is_home - may block @s be entered at linear @address through @j? */
 static inline bool far_is_home(const struct far_links *f, const struct jump_table *j,
                                const struct bt_slot *s, u64 address)
 {
     const struct far_page *p = &f->page[s->page];
-    return p->page == far_page_id(s) &&
-           (p->home[j->index] == far_home(j, address) || p->moves > FAR_MOVES_MAX);
+    if (p->page != far_page_id(s)) return false;
+    if (p->moves > FAR_MOVES_MAX) return true;
+    return j->home[s->page] == far_tag(j, p) && j->base[s->page] == (address & PAGE_MASK);
 }
 /** far_settle - the same; a page that was not entered through @j in its present life gets its home
  * here. */
-static inline bool far_settle(struct far_links *f, const struct jump_table *j,
+static inline bool far_settle(const struct far_links *f, struct jump_table *j,
                               const struct bt_slot *s, u64 address)
 {
-    struct far_page *p = &f->page[s->page];
+    const struct far_page *p = &f->page[s->page];
     if (far_is_home(f, j, s, address)) return true;
-    if (p->page != far_page_id(s) || p->home[j->index] >> FAR_EPOCH_SHIFT == j->epoch) return false;
-    p->home[j->index] = far_home(j, address);
+    if (p->page != far_page_id(s) || j->home[s->page] == far_tag(j, p)) return false;
+    j->home[s->page] = far_tag(j, p);
+    j->base[s->page] = address & PAGE_MASK;
     return true;
 }
 /** far_fill - have the jump of @slot, which is in linear page @code_base, go to @to from now on.
@@ -95,8 +99,10 @@ static inline void far_fill(const struct far_links *f, struct jump_table *j, u32
                             u64 code_base, struct far_place to)
 {
     if (slot >= f->slots) return;
-    const struct far_page *p = &f->page[f->page_of[slot]];
-    if (p->moves > FAR_MOVES_MAX || p->home[j->index] != far_home(j, code_base)) return;
+    const u32 page = f->page_of[slot];
+    const struct far_page *p = &f->page[page];
+    if (p->moves > FAR_MOVES_MAX || j->home[page] != far_tag(j, p) || j->base[page] != code_base)
+        return;
     if (j->slot[slot] == f->miss[slot] && j->fills <= JUMP_FILLS) {
         if (j->fills < JUMP_FILLS) j->filled[j->fills] = slot;
         j->fills++;
@@ -107,6 +113,6 @@ static inline void far_fill(const struct far_links *f, struct jump_table *j, u32
 /** far_move - block @s is going to be entered through @j at @address. *old is then the linear
  * address of the page it was entered at before, whose entries in @j, and all slots of it, have to
  * be forgotten first: true. */
-bool far_move(struct far_links *f, const struct jump_table *j, const struct bt_slot *s, u64 address,
+bool far_move(struct far_links *f, struct jump_table *j, const struct bt_slot *s, u64 address,
               u64 *old);
 #endif

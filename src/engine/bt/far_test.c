@@ -368,6 +368,7 @@ static void test_slots(void **state)
     assert_ptr_equal(j->slot[1], code + 10);
     assert_false(far_move(&f, j, &s, 0x400010, &old));
     assert_true(far_is_home(&f, j, &s, 0x400FF0));
+    assert_int_equal(j->base[7], 0x400000);
     assert_false(far_is_home(&f, j, &s, 0x401000) || far_is_home(&f, j, &other, 0x400000));
     far_fill(&f, j, 1, 0x400000, place(0x7000, code + 40));
     far_fill(&f, j, 2, 0x400000, place(0x8000, code + 50));
@@ -384,6 +385,7 @@ static void test_slots(void **state)
     assert_false(far_is_home(&f, j, &s, 0x400000) || far_move(&f, j, &s, 0x900000, &old));
     for (u32 k = 0; k < FAR_MOVES_MAX - 1; k++)
         assert_true(far_move(&f, j, &s, (u64)k << PAGE_SHIFT, &old));
+    assert_true(far_wanders(&f, 7, far_page_id(&s)) && !far_wanders(&f, 8, far_page_id(&s)));
     assert_false(far_move(&f, j, &s, 0x990000, &old)); /* too often: anywhere, but no slots */
     assert_true(far_is_home(&f, j, &s, 0x123000));
     far_fill(&f, j, 1, 0x123000, place(0x7000, code + 40));

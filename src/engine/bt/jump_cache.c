@@ -1,25 +1,25 @@
 /* jump_cache.c - see jump_cache.h. */
 #include "engine/bt/jump_cache.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-/* Slots of tables not in use are emptied when they come into use (adopt), but for the supervisor's.
- */
-static void jump_clear(struct bt_state *s, struct jump_cache *j)
+#include "base/check.h"
+
+/* Slots of tables that are nobody's are emptied when they are taken (adopt). */
+static void jump_clear(struct bt_state *s, struct jump_table *j)
 {
-    if (j->used) {
-        memset(j->table->minus_address, 0, sizeof j->table->minus_address);
-        far_clear(&s->far, j->table, 1);
+    if (j->key) {
+        memset(j->minus_address, 0, sizeof j->minus_address);
+        far_clear(&s->far, j, 1);
     }
-    j->table->minus_address[0] = jump_nothing(0);
-    j->table->epoch = far_new_epoch(&s->far);
-    j->used = 0;
+    j->minus_address[0] = jump_nothing(0);
+    j->epoch = far_new_epoch(&s->far);
+    j->key = 0;
 }
 
 void jump_clear_all(struct bt_state *s)
 {
-    for (u32 i = 0; i < JUMP_CACHES; i++) jump_clear(s, &s->jump[i]);
+    for (u32 i = 0; i < s->jumps; i++) jump_clear(s, s->jump[i]);
     memset(s->exec_pages, 0, sizeof s->exec_pages);
     memset(s->exec_regions, 0, sizeof s->exec_regions);
     s->global_code = true;
@@ -34,38 +34,47 @@ void jump_forget_blocks(struct bt_state *s)
 void jump_clear_slots(struct bt_state *s)
 {
     s->far.stale = 0;
-    for (u32 i = 0; i < JUMP_CACHES; i++)
-        if (s->jump[i].used) far_clear(&s->far, s->jump[i].table, 1);
+    for (u32 i = 0; i < s->jumps; i++)
+        if (s->jump[i]->key) far_clear(&s->far, s->jump[i], 1);
 }
 
 void jump_take_slots(struct bt_state *s, const struct bt_out *out, const struct bt_slot *slot)
 {
     const u32 first = far_take(&s->far, out, slot, code_far(&s->code, slot));
-    for (u32 i = 0; i < JUMP_CACHES; i++)
-        if (i < JUMP_SUPERVISOR || s->jump[i].used) far_clear(&s->far, s->jump[i].table, first);
+    for (u32 i = 0; i < s->jumps; i++)
+        if (s->jump[i]->key) far_clear(&s->far, s->jump[i], first);
 }
 
-static void adopt(struct bt_state *s, struct jump_cache *j, u64 key)
+static void adopt(struct bt_state *s, struct jump_table *j, u64 key)
 {
-    jump_clear(s, j);
-    far_clear(&s->far, j->table, 1);
-    j->key = key;
-    j->used = ++s->jump_uses;
-}
-
-struct jump_cache *jump_current(struct bt_state *s)
-{
-    struct vcpu *v = s->v;
-    if (v->cpl != 3) return jump_supervisor(s);
-    u64 key = jump_key(s);
-    struct jump_cache *oldest = &s->jump[JUMP_SUPERVISOR];
-    for (u32 i = JUMP_SUPERVISOR; i < JUMP_CACHES; i++) {
-        struct jump_cache *j = &s->jump[i];
-        if (j->used && j->key == key) return j;
-        if (j->used < oldest->used) oldest = j;
+    if (!j->is_known) {
+        ASSERT(s->jumps < JUMP_TABLES_MAX, "%u jump tables", s->jumps);
+        j->is_known = true;
+        s->jump[s->jumps++] = j;
     }
-    adopt(s, oldest, key);
-    return oldest;
+    jump_clear(s, j);
+    far_clear(&s->far, j, 1);
+    j->key = key;
+}
+
+/* Code of the supervisor changes between its two translation tables by itself (CLAC, STAC). */
+struct jump_table *jump_current(struct bt_state *s)
+{
+    const struct vcpu *v = s->v;
+    const u32 variant = bt_variant_of(s);
+    struct jump_table *j = jump_of(v, variant);
+    const u64 key = jump_key(s);
+    if (likely(j->key == key)) return j;
+    if (v->cpl == 3) {
+        adopt(s, j, key);
+        return j;
+    }
+    for (u32 ac = 0; ac < 2; ac++)
+        adopt(
+            s,
+            jump_table_at(s->bt.table[ac], jump_kind(variant & VARIANT_VEC, variant & VARIANT_32)),
+            key);
+    return j;
 }
 
 /* What a new entry for the code at @rip means for invalidations. */
@@ -97,29 +106,32 @@ static void group_drop_page(struct jump_table *j, u32 first, u64 page)
 static void jump_drop_page(struct bt_state *s, gva_t gva)
 {
     const u64 page = gva >> PAGE_SHIFT;
-    for (u32 i = 0; i < JUMP_CACHES; i++) {
-        struct jump_cache *j = &s->jump[i];
-        if (!j->used) continue;
-        far_drop_page(&s->far, j->table, page);
+    for (u32 i = 0; i < s->jumps; i++) {
+        struct jump_table *j = s->jump[i];
+        if (!j->key) continue;
+        far_drop_page(&s->far, j, page);
         for (u32 back = 0; back < 2; back++)
-            group_drop_page(j->table, jump_index((page - back) << PAGE_SHIFT), page);
+            group_drop_page(j, jump_index((page - back) << PAGE_SHIFT), page);
     }
 }
 
-void jump_add(struct bt_state *s, struct jump_cache *j, const struct bt_slot *slot)
+void jump_add(struct bt_state *s, struct jump_table *j, const struct bt_slot *slot)
 {
     const u64 rip = s->v->rip;
     const u8 *code = code_far(&s->code, slot);
     const u32 n = jump_index(rip);
     u64 old;
-    if (far_move(&s->far, j->table, slot, rip, &old)) {
+    if (far_move(&s->far, j, slot, rip, &old)) {
         jump_drop_page(s, old);
         jump_clear_slots(s);
+        if (far_wanders(&s->far, slot->page, far_page_id(slot))) { /* from now on: new code */
+            code_kill(&s->code, slot->page_gpa, slot->page_gpa + PAGE_BYTES);
+            return;
+        }
     }
-    if (j->table->minus_address[n] == 0 - rip && j->table->code[n] == code) return;
-    j->table->minus_address[n] = 0 - rip;
-    j->table->code[n] = code;
-    j->used = ++s->jump_uses;
+    if (j->minus_address[n] == 0 - rip && j->code[n] == code) return;
+    j->minus_address[n] = 0 - rip;
+    j->code[n] = code;
     jump_note(s, rip);
     if ((rip & ~PAGE_MASK) + INSN_BYTES_MAX > PAGE_BYTES) { /* may go on in the next page */
         u64 next = exec_page_hash(rip + PAGE_BYTES);
@@ -167,19 +179,8 @@ void jump_observe(struct bt_state *s)
 int jump_init(struct bt_state *s, struct err *e)
 {
     int rc = far_init(&s->far, e);
-    if (rc < 0) return rc;
-    for (u32 i = 0; i < JUMP_CACHES; i++) {
-        s->jump[i].table = calloc(1, sizeof *s->jump[i].table);
-        if (!s->jump[i].table) return err_set(e, E_NOMEM, "jump caches");
-        s->jump[i].table->index = i;
-    }
-    jump_clear_all(s);
-    s->v->eng.jump_mask = JUMP_MASK;
-    return 0;
+    if (rc == 0) jump_clear_all(s);
+    return rc;
 }
 
-void jump_fini(struct bt_state *s)
-{
-    for (u32 i = 0; i < JUMP_CACHES; i++) free(s->jump[i].table);
-    far_fini(&s->far);
-}
+void jump_fini(struct bt_state *s) { far_fini(&s->far); }

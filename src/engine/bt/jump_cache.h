@@ -5,7 +5,7 @@
 #define ENGINE_BT_JUMP_CACHE_H
 #include "engine/bt/bt_state.h"
 
-/** jump_init - make the tables of @s, empty. Errors: E_NOMEM, and jump_fini cleans up then, too. */
+/** jump_init - nothing is in any table yet. Errors: E_NOMEM, and jump_fini cleans up then, too. */
 int jump_init(struct bt_state *s, struct err *e) MUST_USE;
 void jump_fini(struct bt_state *s);
 /** jump_observe - follow the MMU, until mmu_unobserve(s->observer). */
@@ -19,7 +19,7 @@ void jump_clear_slots(struct bt_state *s);
 /** jump_take_slots - @slot was just made at @out: the slots it uses are taken. */
 void jump_take_slots(struct bt_state *s, const struct bt_out *out, const struct bt_slot *slot);
 /** jump_current - the one for code of the present mode and variant, in use from now on. */
-struct jump_cache *jump_current(struct bt_state *s);
+struct jump_table *jump_current(struct bt_state *s);
 /** jump_add - remember in @j that the code at v->rip is @slot. */
-void jump_add(struct bt_state *s, struct jump_cache *j, const struct bt_slot *slot);
+void jump_add(struct bt_state *s, struct jump_table *j, const struct bt_slot *slot);
 #endif

@@ -37,18 +37,11 @@ static const u8 *to_step(const struct light *l)
 
 static const u8 *behind(const struct light *l) { return l->s->code.rx + l->behind; }
 
-/* The jump cache for code of the present mode and variant; NULL when it has to be set up. Only
- * caches in use may get entries: others are not cleared. */
-static struct jump_cache *cache_of(struct bt_state *s)
+/* The jump table for code of the present mode and variant; NULL when it has to be set up. */
+static struct jump_table *jumps_of(const struct bt_state *s)
 {
-    const struct vcpu *v = s->v;
-    if (v->cpl != 3) return jump_supervisor(s)->used ? jump_supervisor(s) : NULL;
-    const u64 key = jump_key(s);
-    for (u32 i = JUMP_SUPERVISOR; i < JUMP_CACHES; i++) {
-        struct jump_cache *j = &s->jump[i];
-        if (j->used && j->key == key) return j;
-    }
-    return NULL;
+    struct jump_table *j = jump_of(s->v, bt_variant_of(s));
+    return j->key == jump_key(s) ? j : NULL;
 }
 
 static bool event_waits(const struct vcpu *v)
@@ -60,12 +53,11 @@ static bool event_waits(const struct vcpu *v)
 const u8 *bt_light_continue(struct bt_state *s)
 {
     struct vcpu *v = s->v;
-    struct jump_cache *j = cache_of(s);
+    const struct jump_table *j = jumps_of(s);
     if (!j || event_waits(v)) return NULL;
-    v->eng.jump_cache = (u64)(uintptr_t)j->table;
     s->variant = bt_variant_of(s);
     const u32 n = jump_index(v->rip);
-    return j->table->minus_address[n] == 0 - v->rip ? j->table->code[n] : bt_quick(v, v->rip);
+    return j->minus_address[n] == 0 - v->rip ? j->code[n] : bt_quick(v, v->rip);
 }
 
 static void count(struct vcpu *v)
@@ -95,7 +87,7 @@ static u64 user_table(struct bt_tables *t)
     if (asn != t->asn || !t->table_of[asn]) return 0;
     const u32 k = t->table_of[asn];
     t->table[k].used = ++t->uses;
-    return t->tb[PRIV_USER] = (u64)(uintptr_t)t->base + k * BT_TABLE_BYTES + TABLE_SHIFT;
+    return t->tb[PRIV_USER] = table_tb(t, k);
 }
 
 /* What the MMU would choose for @cpl and RFLAGS @flags. */

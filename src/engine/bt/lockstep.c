@@ -26,6 +26,7 @@
 #include "cpu/vcpu_mode.h"
 #include "engine/bt/bt.h"
 #include "engine/bt/enter.h"
+#include "engine/bt/jump_cache.h"
 #include "engine/bt/lockstep_internal.h"
 #include "engine/bt/x87.h"
 #include "engine/common/block_run.h"
@@ -195,7 +196,7 @@ static void translated(struct lockstep *l, struct vcpu *v)
 {
     struct bt_state *s = state_of(v);
     v->eng.code_base = v->rip & PAGE_MASK;
-    v->eng.jump_cache = (u64)(uintptr_t)s->jump[0].table;
+    jump_current(s);
     v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
     v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
     l->why = bt_enter(v, l->entry);

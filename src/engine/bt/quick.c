@@ -12,7 +12,7 @@ const u8 *bt_quick_jump(struct vcpu *v, u64 address);
 
 static struct jump_table *table_of(const struct vcpu *v)
 {
-    return (struct jump_table *)(uintptr_t)v->eng.jump_cache;
+    return jump_of(v, ((const struct bt_state *)v->engine_state)->variant);
 }
 
 /* The block at linear @address; NULL when it takes more: no fast translation of the address, a page

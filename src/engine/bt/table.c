@@ -65,7 +65,7 @@ static void release_table(struct bt_tables *t, u32 k)
 {
     struct one_table *o = &t->table[k];
     if (!o->first_page) return;
-    void *at = t->base + k * BT_TABLE_BYTES;
+    void *at = table_at(t, k);
     void *p = mmap(at, BT_TABLE_BYTES, PROT_NONE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     ASSERT(p == at, "the host cannot take back table %u", k); /* there might be a hole now */
@@ -111,7 +111,7 @@ static int vma_cost(struct bt_tables *t, u32 k, u32 region)
 
 static bool make_accessible(struct bt_tables *t, u32 k, u32 region)
 {
-    u8 *at = t->base + k * BT_TABLE_BYTES + (u64)region * PAGE_BYTES;
+    u8 *at = table_at(t, k) + (u64)region * PAGE_BYTES;
     if (mprotect(at, PAGE_BYTES, PROT_READ | PROT_WRITE) == 0) return true;
     release_all(t);
     return mprotect(at, PAGE_BYTES, PROT_READ | PROT_WRITE) == 0;
@@ -147,18 +147,13 @@ bool bt_table_populate(struct bt_tables *t, gva_t gva)
 bool bt_table_is_table_fault(const struct bt_tables *t, u64 host_addr, gva_t *gva_page)
 {
     u64 off = host_addr - (u64)(uintptr_t)t->base;
-    if (off >= t->count * BT_TABLE_BYTES) return false;
-    u64 index = off % BT_TABLE_BYTES / sizeof(u64);
+    if (off >= t->count * TABLE_STRIDE || off % TABLE_STRIDE < JUMP_AREA_BYTES) return false;
+    u64 index = (off % TABLE_STRIDE - JUMP_AREA_BYTES) / sizeof(u64);
     *gva_page = sign_extend(index << PAGE_SHIFT, 6);
     return true;
 }
 
 /* ---- which table ----------------------------------------------------------------------------- */
-
-static u64 tb_of(const struct bt_tables *t, u32 k)
-{
-    return (u64)(uintptr_t)t->base + k * BT_TABLE_BYTES + TABLE_SHIFT;
-}
 
 static void drop_nonglobal(struct bt_tables *t)
 {
@@ -206,7 +201,7 @@ static void on_ctx_changed(void *ctx)
         t->asn = asn;
         t->tb[PRIV_USER] = 0;
     }
-    if (unlikely(!t->tb[priv])) t->tb[priv] = tb_of(t, user_table(t, asn));
+    if (unlikely(!t->tb[priv])) t->tb[priv] = table_tb(t, user_table(t, asn));
     t->v->eng.table = t->tb[priv];
 }
 
@@ -288,8 +283,8 @@ static void init_records(struct bt_tables *t)
     }
     for (u32 k = 0; k < TABLES_MAX; k++) t->table[k].asn = ASN_NONE;
     t->asn = ASN_NONE;
-    t->tb[PRIV_SUPERVISOR] = tb_of(t, TABLE_K);
-    t->tb[PRIV_SUPERVISOR_AC] = tb_of(t, TABLE_KA);
+    t->tb[PRIV_SUPERVISOR] = table_tb(t, TABLE_K);
+    t->tb[PRIV_SUPERVISOR_AC] = table_tb(t, TABLE_KA);
     t->observer = (struct tlb_observer){.ctx = t,
                                         .page = on_page,
                                         .space_dropped = on_space_dropped,
@@ -309,13 +304,18 @@ int bt_tables_create(struct bt_tables **out, struct vcpu *v, const struct bt_vie
     t->count = TABLE_USERS + users;
     t->names = reserve(max_u64(views->pages, 1) * sizeof *t->names, PROT_READ | PROT_WRITE);
     if (!t->names) goto free_tables;
-    t->base = reserve(t->count * BT_TABLE_BYTES, PROT_NONE);
+    t->base = reserve(t->count * TABLE_STRIDE, PROT_NONE);
     if (!t->base) goto unmap_names;
-    madvise(t->base, t->count * BT_TABLE_BYTES, MADV_DONTDUMP);
+    madvise(t->base, t->count * TABLE_STRIDE, MADV_DONTDUMP);
+    for (u32 k = 0; k < t->count; k++)
+        if (mprotect(t->base + k * TABLE_STRIDE, JUMP_AREA_BYTES, PROT_READ | PROT_WRITE) < 0)
+            goto unmap_tables;
     init_records(t);
     mmu_observe(v, &t->observer);
     *out = t;
     return 0;
+unmap_tables:
+    munmap(t->base, t->count * TABLE_STRIDE);
 unmap_names:
     munmap(t->names, max_u64(views->pages, 1) * sizeof *t->names);
 free_tables:
@@ -327,7 +327,7 @@ void bt_tables_destroy(struct bt_tables *t)
 {
     if (!t) return;
     mmu_unobserve(t->v, &t->observer);
-    munmap(t->base, t->count * BT_TABLE_BYTES);
+    munmap(t->base, t->count * TABLE_STRIDE);
     munmap(t->names, max_u64(t->views->pages, 1) * sizeof *t->names);
     free(t);
 }

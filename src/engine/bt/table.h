@@ -30,6 +30,7 @@
 #define BT_TABLE_BYTES (BIT(36) * sizeof(u64))
 #define BT_VSYSCALL 0xFFFFFFFFFF600000ull
 #define BT_POISON_LOW BIT(47)
+enum { BT_TABLES_MAX = 18 };
 #define BT_TABLES_TOTAL 192 /* of 512 GiB: 3/4 of a process's address space */
 
 struct bt_tables; /* opaque */

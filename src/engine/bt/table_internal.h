@@ -2,6 +2,7 @@
  * (entries, and who may write to a guest page) share. */
 #ifndef ENGINE_BT_TABLE_INTERNAL_H
 #define ENGINE_BT_TABLE_INTERNAL_H
+#include "engine/bt/jump.h"
 #include "engine/bt/table.h"
 #include "mmu/mmu.h"
 
@@ -9,7 +10,7 @@ enum {
     TABLE_K,     /* supervisor                      */
     TABLE_KA,    /* supervisor, AC set under SMAP   */
     TABLE_USERS, /* first of the user tables        */
-    TABLES_MAX = TABLE_USERS + 16,
+    TABLES_MAX = BT_TABLES_MAX,
     TABLE_NONE = 0xFF,
     REGION_SHIFT = 21, /* one page of a table covers 2 MiB of guest addresses */
     REGION_ENTRIES = 512,
@@ -51,7 +52,7 @@ struct one_table {
 struct bt_tables {
     struct vcpu *v;
     const struct bt_views *views;
-    u8 *base; /* table k at k * BT_TABLE_BYTES */
+    u8 *base; /* table k at k * TABLE_STRIDE, behind its jump tables */
     u32 count;
     u32 asn; /* the space that K's non-global entries and tb[PRIV_USER] are for */
     u32 vmas;
@@ -75,14 +76,24 @@ static inline gva_t region_gva(u32 region)
 {
     return (u64)((s64)((u64)region << (REGION_SHIFT + 16)) >> 16);
 }
+#define TABLE_STRIDE (JUMP_AREA_BYTES + BT_TABLE_BYTES)
+static inline u8 *table_at(const struct bt_tables *t, u32 k)
+{
+    return t->base + k * TABLE_STRIDE + JUMP_AREA_BYTES;
+}
+/* The value of v->eng.table for it. */
+static inline u64 table_tb(const struct bt_tables *t, u32 k)
+{
+    return (u64)(uintptr_t)table_at(t, k) + TABLE_SHIFT;
+}
 static inline u64 *page_entries(const struct bt_tables *t, const struct table_page *p)
 {
-    return (u64 *)(t->base + p->table * BT_TABLE_BYTES + (u64)p->region * PAGE_BYTES);
+    return (u64 *)(table_at(t, p->table) + (u64)p->region * PAGE_BYTES);
 }
 /* The table in use at the present privilege. */
 static inline u32 table_now(const struct bt_tables *t)
 {
-    return (u32)((t->v->eng.table - (u64)(uintptr_t)t->base) / BT_TABLE_BYTES);
+    return (u32)((t->v->eng.table - (u64)(uintptr_t)t->base) / TABLE_STRIDE);
 }
 /* table.c: the page of table @k for @gva: NULL when absent / when the host has no room. */
 struct table_page *table_page_find(struct bt_tables *t, u32 k, u32 region);

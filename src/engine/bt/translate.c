@@ -1,7 +1,7 @@
 /* translate.c - one block of decoded guest instructions to host code: entries, control flow, exits.
  * See bt_internal.h for the conventions.
  *
- *   far entry:   lea T2, [T1 - block's page offset]; mov gs:[code_base], T2
+ *   far entry:   mov T2, [TB + jump_table.base of the page]; mov gs:[code_base], T2
  *   near entry:  mov T2d, [poll word]
  *   the instructions, in order
  *   exits taken rarely ("cold")
@@ -42,23 +42,28 @@ void tr_code_address(struct trans *t, u8 dst, s64 off)
 
 static bool in_page(s64 off) { return off >= 0 && off < (s64)PAGE_BYTES; }
 
-/* bt_jump of enter.S, in place: each jump has its own prediction. A table's entry that does not
- * match is looked up the long way. */
+/* A field of the jump table in use, from TB. */
+static s32 jump_field(const struct trans *t, size_t off)
+{
+    return jump_at(jump_kind(t->bt->vec_loaded, t->is32), off);
+}
+
+/* In place: each jump has its own prediction. An entry that does not match is looked up the long
+ * way. */
 void tr_jump_table(struct trans *t)
 {
     struct emit *e = &t->e;
+    const s32 key = jump_field(t, offsetof(struct jump_table, minus_address));
+    const s32 code = jump_field(t, offsetof(struct jump_table, code));
     em_field(e, T2, T1, JUMP_SHIFT, JUMP_BITS);
-    em_mov(e, TB, RCX);
-    em_load_gs(e, RCX, offsetof(struct vcpu, eng.jump_cache));
-    em_lea(e, T2, (struct em_mem){RCX, T2, 3, 0});
-    em_mem_op(e, EM_MOV_LOAD, EM_64, RCX, (struct em_mem){T2, REG_NONE, 0, 0});
+    em_store_gs(e, SAVE_JUMP, RCX);
+    em_mem_op(e, EM_MOV_LOAD, EM_64, RCX, (struct em_mem){TB, T2, 3, key});
     em_lea_sum(e, RCX, RCX, T1);
     u32 hit = em_jump8(e, EM_JRCXZ);
     tr_cold(t, COLD_JUMP, em_jump32(e, EM_JMP), 0);
     em_fix8(e, hit);
-    em_mov(e, RCX, TB);
-    tr_table_reload(t);
-    em_jump_mem(e, T2, offsetof(struct jump_table, code));
+    em_load_gs(e, RCX, SAVE_JUMP);
+    em_jump_mem(e, (struct em_mem){TB, T2, 3, code});
 }
 
 /* mov dword gs:[exit_site + @half * 4], val */
@@ -76,8 +81,8 @@ static void put_slot_jump(struct trans *t)
 {
     struct bt_out *o = t->out;
     const u32 slot = o->slot + o->slots;
-    em_load_gs(&t->e, T2, offsetof(struct vcpu, eng.jump_cache));
-    em_jump_mem(&t->e, T2, (s32)(offsetof(struct jump_table, slot) + slot * sizeof(u64)));
+    const size_t off = offsetof(struct jump_table, slot) + slot * sizeof(u64);
+    em_jump_mem(&t->e, (struct em_mem){TB, REG_NONE, 0, jump_field(t, off)});
     o->slot_miss[o->slots++] = (u16)t->e.n;
     put_exit_site(t, 0, t->off);
     put_exit_site(t, 1, slot);
@@ -147,9 +152,8 @@ static void put_fill(struct trans *t, const struct cold *c)
 /* No block is known there. exit_site tells bt.c which instruction jumped. */
 static void put_lookup(struct trans *t, const struct cold *c)
 {
-    em_mov(&t->e, RCX, TB);
+    em_load_gs(&t->e, RCX, SAVE_JUMP);
     put_exit_site(t, 0, c->off);
-    tr_table_reload(t);
     tr_jump_stub(t, t->bt->stubs.lookup);
 }
 
@@ -350,7 +354,11 @@ void tr_poll(struct trans *t)
 
 static void put_entries(struct trans *t)
 {
-    em_lea_disp(&t->e, T2, T1, -(s32)t->block_off);
+    const size_t base = offsetof(struct jump_table, base) + t->out->page * sizeof(u64);
+    if (t->out->wanders) em_lea_disp(&t->e, T2, T1, -(s32)t->block_off);
+    else
+        em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T2,
+                  (struct em_mem){TB, REG_NONE, 0, jump_field(t, base)});
     em_store_gs(&t->e, offsetof(struct vcpu, eng.code_base), T2);
     t->near = t->e.n;
     tr_poll(t);
@@ -512,7 +520,9 @@ u32 bt_translate_jump(const struct bt *bt, u16 off, struct bt_out *out)
     struct trans t = {.bt = bt, .out = out, .code_off = out->off};
     t.is32 = bt->v->mode == ISA_32;
     t.e = emit_to(bt, out, out->room);
+    t.off = off;
     tr_code_address(&t, T1, off);
-    tr_jump_stub(&t, bt->plain ? bt->stubs.jump_plain : bt->stubs.jump);
+    tr_jump_table(&t);
+    for (u32 k = 0; k < t.colds; k++) put_cold(&t, &t.cold[k]);
     return t.e.n;
 }

@@ -164,9 +164,10 @@ static void make_memory(void)
     T.host_all = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     T.host = mmap(NULL, ARENA_BYTES, PROT_NONE, MAP_SHARED, fd, 0);
     T.copy = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    u8 *table =
-        mmap(NULL, TABLE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    u8 *table = mmap(NULL, JUMP_AREA_BYTES + TABLE_BYTES, PROT_NONE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     assert_true(table != MAP_FAILED);
+    table += JUMP_AREA_BYTES;
     close(fd);
     T.table = (u64 *)table;
     u64 first = ARENA >> PAGE_SHIFT, populated = first * 8 & PAGE_MASK;
@@ -259,9 +260,8 @@ static void set_up(void)
         .v = T.v, .hints = &T.hints, .plans = &plans, .plain = T.bt.plain || !host.bmi2};
     T.code[STUB_FILL] = 0x0F; /* ud2 */
     T.code[STUB_FILL + 1] = 0x0B;
-    T.bt.stubs = (struct bt_stubs){
-        STUB_STEP,  STUB_LINK, STUB_LOOKUP, STUB_LOOKUP, STUB_STEP, POLL, {STUB_FILL, STUB_FILL},
-        STUB_LOOKUP};
+    T.bt.stubs = (struct bt_stubs){STUB_STEP, STUB_LINK, STUB_LOOKUP,
+                                   STUB_STEP, POLL,      {STUB_FILL, STUB_FILL}};
     T.bt.has_avx = host.avx2;
     T.bt.has_avx512 = host.avx512;
     set_vectors(true);
@@ -271,9 +271,12 @@ static void set_up(void)
     static struct bt_state nothing;
     nothing.lockstep = (struct lockstep *)&nothing;
     T.v->engine_state = &nothing;
-    static struct jump_table jumps = {.minus_address = {1}};
-    g->jump_cache = (u64)(uintptr_t)&jumps;
-    g->jump_mask = JUMP_MASK;
+    for (u32 kind = 0; kind < JUMP_KINDS; kind++) {
+        struct jump_table *j = jump_table_at(g->table, kind);
+        assert_int_equal(mprotect(j, JUMP_TABLE_BYTES, PROT_READ | PROT_WRITE), 0);
+        j->minus_address[0] = 1;
+        j->base[0] = CODE_GVA;
+    }
     syscall(SYS_arch_prctl, ARCH_SET_GS, T.v);
 }
 /* cmocka puts its own signal handlers in place for each test. */
@@ -664,6 +667,7 @@ static u32 run_translated(void)
     T.out.rw = T.code + CODE_START;
     T.out.off = CODE_START;
     T.out.room = CODE_BYTES - CODE_START;
+    T.out.wanders = T.seed & 1;
     bt_translate(&T.bt, &T.b, T.guest_off, &T.out, &T.block);
     T.trap = -1;
     u32 why = bt_enter(T.v, T.code + CODE_START);
