@@ -7,7 +7,7 @@
  *   guest RAX RCX RDX RBX RSP    in the same host register; RSP is a value, never a stack
  *     RBP RSI RDI R8 R9 R12-R14
  *   guest R10 R11 R15            in v->gpr[], reached through GS
- *   host R10 (T1), R11 (T2)      temporaries, dead at instruction boundaries
+ *   host R10 (T1), R11 (T2)      temporaries, dead where an instruction may fault or jump
  *   host R15 (TB)                base of the current translation table + TABLE_SHIFT
  *   host RFLAGS                  the guest's six arithmetic flags, always exact; AC = 1; DF = 0
  *   vector registers, MXCSR      the guest's where the variant has them

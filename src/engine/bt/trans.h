@@ -11,6 +11,7 @@
 #include "engine/bt/emit_ext.h"
 #include "engine/bt/trans_cold.h"
 #include "engine/bt/trans_group.h"
+#include "engine/bt/trans_homed.h"
 
 enum { HOMED = 1 << R10 | 1 << R11 | 1 << R15 };
 enum {
@@ -32,10 +33,11 @@ struct trans {
     u16 block_off;    /* of the block's first instruction */
     u32 count_at;     /* displacement that counts the present run of instructions, 0: none */
     bool is_light;    /* executed, and counted, by light.c */
-    u32 k;            /* number of i in the block */
+    u32 k, insns;     /* number of i in the block, which has that many */
     bool is_second;   /* this is its second form (trans_group.c) */
     const struct group *was_in_t1, *in_t1; /* whose host address T1 holds: before i, after it */
     const struct compute *compute;         /* of i, where it is of class COMPUTE */
+    struct holds holds;                    /* before i, then after it */
     bool is_last;                          /* no further instruction of the block follows i */
     bool has_x87; /* an instruction before has seen to the guest's x87 registers being loaded */
     bool has_x87_base; /* and to eng_x87.base */

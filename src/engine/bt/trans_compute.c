@@ -1,8 +1,8 @@
-/* trans_compute.c - COMPUTE instructions: copied when they have no memory operand (homed registers
- * are then loaded into the host registers of the same numbers, and stored after), respelled with
- * [base + T2] otherwise, a homed register operand being TB. What may run on the host at all is
- * engine/common's decision (thunk_plan). x87 and MMX: trans_x87.c. Gathers are left to the
- * interpreter.
+/* trans_compute.c - COMPUTE instructions: copied when they have no memory operand (trans_homed.c;
+ * homed registers of rare ones are loaded into the host registers of the same numbers, and stored
+ * after), respelled with [base + T2] otherwise, a homed register operand being TB. What may run on
+ * the host at all is engine/common's decision (thunk_plan). x87 and MMX: trans_x87.c. Gathers are
+ * left to the interpreter.
  *
  * Which accesses need more than AC (measured with AC = 1: operands of 2, 4 and 8 bytes trap at
  * every misaligned address, those of 16 and more never; VCVTPH2PS is checked element by element):
@@ -44,6 +44,7 @@ static enum tr copy32(struct trans *t)
 static enum tr copy(struct trans *t, const struct compute *c)
 {
     if (t->is32) return copy32(t);
+    if (tr_homed_copy(t, c)) return TR_NEXT;
     if (!(c->homed & 1u << T1)) t->in_t1 = t->was_in_t1;
     load_homed(t, c->homed);
     em_bytes(&t->e, t->i->bytes, t->i->len);
@@ -55,6 +56,7 @@ static enum tr copy(struct trans *t, const struct compute *c)
 static enum tr lea(struct trans *t)
 {
     const struct insn *i = t->i;
+    if (tr_homed_lea(t)) return TR_NEXT;
     u8 dst = i->op[0].reg, to = is_homed(dst) || i->opsize == 2 ? T1 : dst;
     tr_effective(t, 0, to);
     if (i->opsize == 2) {

@@ -309,7 +309,7 @@ bool tr_may_run(const struct trans *t)
 static bool wants_vectors(const struct trans *t)
 {
     const u8 fpu = t->i->fpu;
-    return !t->bt->vec_loaded && fpu >= FPU_SSE && fpu < FPU_CLASSES && !t->bt->v->fpu_fault[fpu];
+    return !t->bt->vec_loaded && fpu >= FPU_SSE && fpu <= FPU_AVX512 && !t->bt->v->fpu_fault[fpu];
 }
 
 static bool is_stepped(const struct trans *t)
@@ -401,8 +401,12 @@ static enum tr put_one(struct trans *t)
     t->was_in_t1 = t->in_t1;
     t->in_t1 = NULL;
     const enum tr r = put_insn(t);
-    if (r != TR_NONE) count_one(t);
-    else put_step(t, t->off);
+    if (r != TR_NONE) {
+        count_one(t);
+    } else {
+        tr_homed_store(t);
+        put_step(t, t->off);
+    }
     return r;
 }
 
@@ -420,6 +424,7 @@ static bool put_insns(struct trans *t, const struct block *b, const struct compu
         t->i = &b->first[k];
         t->compute = &c[k];
         t->off = block->guest_end;
+        tr_homed_settle(t, is_stepped(t));
         count_start(t);
         t->start = t->e.n;
         if (k == 0) t->first = t->start;
@@ -429,6 +434,7 @@ static bool put_insns(struct trans *t, const struct block *b, const struct compu
         block->insns++;
         if (put_one(t) != TR_NEXT) return true;
     }
+    tr_homed_store(t);
     return false;
 }
 
@@ -441,6 +447,7 @@ static bool put_seconds(struct trans *t, const struct block *b, const struct com
     t->is_second = true;
     t->has_x87 = t->has_x87_base = false;
     t->in_t1 = NULL;
+    t->holds = (struct holds){0};
     t->count_at = COUNTED;
     for (u32 k = first; k < block->insns; k++) {
         t->k = k;
@@ -448,6 +455,7 @@ static bool put_seconds(struct trans *t, const struct block *b, const struct com
         t->compute = &c[k];
         t->off = t->mark[k].guest_off;
         const bool room = has_room(t);
+        tr_homed_settle(t, !room || is_stepped(t));
         if (k > first && room) count_start(t);
         t->start = t->e.n;
         t->mark[k].again = (u16)t->start;
@@ -455,7 +463,10 @@ static bool put_seconds(struct trans *t, const struct block *b, const struct com
         t->is_last = k + 1 == block->insns;
         if (!room) put_step(t, t->off);
         const bool next = room && put_one(t) == TR_NEXT;
-        if (t->is_last) return !next;
+        if (t->is_last) {
+            tr_homed_store(t);
+            return !next;
+        }
     }
     return false;
 }
@@ -480,6 +491,7 @@ static void put_all(struct trans *t, const struct block *b, struct bt_block *blo
         if (t->i->row == INSN_COMPUTE) tr_compute_plan(t, &c[k]);
         t->off = (u16)(t->off + t->i->len);
     }
+    t->insns = (u32)min_u64(b->count, BT_BLOCK_INSNS);
     tr_groups_find(t, b, c);
     if (!put_insns(t, b, c, block)) tr_branch(t, EM_JMP, block->guest_end);
     if (block->insns <= t->groups.first) return;

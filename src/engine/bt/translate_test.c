@@ -599,6 +599,86 @@ static void near_block(u32 insns)
     finish_block();
 }
 
+/* R10, R11 and R15, which live in memory, in instructions of all forms, now and then on memory. */
+static u8 homed_reg(void) { return (u8[]){10, 11, 15, 10, 11, 15, 10, 15, 0, 2, 6, 9}[below(12)]; }
+static const char *const homed_op[] = {
+    "00",     "01",   "02",   "03",   "09",   "0b",     "11",     "13",     "19",     "1b",
+    "20",     "21",   "23",   "29",   "2b",   "30",     "31",     "33",     "38",     "39",
+    "3a",     "3b",   "63",   "69",   "6b",   "80",     "81",     "83",     "84",     "85",
+    "86",     "87",   "88",   "89",   "8a",   "8b",     "89",     "8b",     "8d",     "8d",
+    "c0",     "c1",   "d1",   "d3",   "c6c0", "c7c0",   "f6",     "f7",     "ff",     "fe",
+    "0f44",   "0f4f", "0f94", "0fa3", "0fa4", "0fa5",   "0fab",   "0fac",   "0faf",   "0fb1",
+    "0fb6",   "0fb7", "0fb8", "0fba", "0fbc", "0fbd",   "0fbe",   "0fbf",   "0fc1",   "0f38f6",
+    "0f38f0", "0f6e", "0f7e", "0f2a", "0fd7", "0f3a16", "0f3a22", "0f38f1", "0f1038", "0fb0"};
+static const char *const homed_op_reg[] = {"b8", "b0", "90", "0fc8", "b8"};
+static const char *const homed_vex[] = {"42a8f2", "43b0f0", "42abf6", "42a8f7", "42abf7", "41abd2"};
+static u32 put_hex(u8 *b, const char *hex)
+{
+    u32 n = 0;
+    for (unsigned byte; *hex; hex += 2, b[n++] = (u8)byte) sscanf(hex, "%2x", &byte);
+    return n;
+}
+static u32 gen_homed_vex(u8 *b)
+{
+    const u8 reg = homed_reg(), rm = homed_reg(), v = homed_reg();
+    u8 op[3];
+    put_hex(op, homed_vex[below(ARRAY_LEN(homed_vex))]);
+    b[0] = 0xC4;
+    b[1] = (u8)((reg & 8 ? 0 : 0x80) | 0x40 | (rm & 8 ? 0 : 0x20) | (op[0] & 3));
+    b[2] = (u8)((below(2) ? 0x80 : 0) | (~(op[0] == 0x43 ? 0 : v) & 15) << 3 | (op[1] & 3));
+    b[3] = op[2];
+    b[4] = (u8)(0xC0 | (reg & 7) << 3 | (rm & 7));
+    return 5;
+}
+static u32 gen_homed(u8 *b)
+{
+    const u8 reg = homed_reg(), rm = homed_reg(), base = below(2) ? RBX : RSI;
+    const bool memory = !below(6);
+    u32 n = 0;
+    if (!below(24)) return gen_homed_vex(b);
+    if (!below(6)) b[n++] = (u8[]){0x66, 0xF2, 0xF3, 0xF3}[below(4)];
+    if (!below(5)) {
+        b[n++] = (u8)(0x40 | (below(2) ? 8 : 0) | rm >> 3);
+        n += put_hex(b + n, homed_op_reg[below(ARRAY_LEN(homed_op_reg))]);
+        b[n - 1] |= rm & 7;
+        return n;
+    }
+    const char *op = homed_op[below(ARRAY_LEN(homed_op))];
+    b[n++] = (u8)(0x40 | (below(3) ? 8 : 0) | reg >> 3 << 2 | (memory ? 0 : rm >> 3));
+    n += put_hex(b + n, op);
+    if (b[n - 1] >= 0xC0 && n > 2 && op[2] == 'c') n--; /* C6, C7: no digit but 0 */
+    const u8 digit = b[n - 1] == 0xC6 || b[n - 1] == 0xC7 ? 0 : reg & 7;
+    if (b[n - 1] == 0x8D) { /* LEA: with an index */
+        const u8 index = homed_reg();
+        b[n - 2] |= (u8)(rm >> 3 | index >> 3 << 1);
+        b[n++] = (u8)(0x44 | digit << 3);
+        b[n++] = (u8)(below(4) << 6 | (index & 7) << 3 | (rm & 7));
+        b[n++] = (u8)rnd();
+        return n;
+    }
+    b[n++] = (u8)((memory ? 0x40 | base : 0xC0 | (rm & 7)) | digit << 3);
+    if (memory) b[n++] = (u8)rnd() & (below(2) ? 0x78 : 0x7F);
+    return n;
+}
+static void homed_block(u32 insns)
+{
+    T.b.count = T.guest_bytes = 0;
+    T.guest_off = (u16)(below(4) ? below(PAGE_BYTES - 600) : 0);
+    add_mov(RBX, rnd_target(64) + (below(4) ? 0 : 300));
+    add_mov(RSI, below(4) ? rnd_target(64) : T.insn[0].imm + below(256));
+    for (u32 tries = 0; tries < 200 && T.b.count < insns; tries++) {
+        u8 b[32] = {0};
+        struct insn i;
+        u32 n = gen_homed(b);
+        for (u32 k = n; k < n + 8; k++) b[k] = (u8)rnd();
+        if (!below(16)) n = gen_flow(b);
+        if (isa_decode(&i, b, n + 8, ISA_64) <= 0 || !is_wanted(&i)) continue;
+        add_insn(i.bytes, i.len);
+        if (ends_block(&T.insn[T.b.count - 1])) break;
+    }
+    finish_block();
+}
+
 static void random_state(void)
 {
     struct vcpu *v = T.v, *w = T.w;
@@ -785,7 +865,7 @@ static u64 env_u64(const char *name, u64 otherwise)
     return s ? strtoull(s, NULL, 0) : otherwise;
 }
 
-enum { NEAR = 1 << 8 };
+enum { NEAR = 1 << 8, HOME = 1 << 9 };
 static void random_blocks(u32 insns, u64 cases)
 {
     u64 grouped = 0;
@@ -796,6 +876,7 @@ static void random_blocks(u32 insns, u64 cases)
         memset(T.hints.tested, below(2) ? 0xFF : 0, sizeof T.hints.tested);
         set_vectors(below(4));
         if (insns & NEAR) near_block(insns % NEAR);
+        else if (insns & HOME) homed_block(insns % NEAR);
         else random_block(insns);
         if (!T.b.count) continue;
         random_state();
@@ -831,6 +912,15 @@ static void test_groups(void **state)
     (void)state;
     begin();
     random_blocks(NEAR | 20, env_u64("BT_CASES", 30000));
+}
+
+/* Registers of the guest that live in memory. */
+static void test_homed(void **state)
+{
+    (void)state;
+    begin();
+    random_blocks(HOME | 4, env_u64("BT_CASES", 40000));
+    random_blocks(HOME | 20, env_u64("BT_CASES", 40000));
 }
 
 /* ---- by hand --------------------------------------------------------------------------------- */
@@ -1079,7 +1169,8 @@ int main(void)
                                        cmocka_unit_test(test_what_is_left_to_the_interpreter),
                                        cmocka_unit_test(test_single_instructions),
                                        cmocka_unit_test(test_blocks),
-                                       cmocka_unit_test(test_groups)};
+                                       cmocka_unit_test(test_groups),
+                                       cmocka_unit_test(test_homed)};
     const int failed = cmocka_run_group_tests_name("translate", tests, NULL, NULL);
     if (failed) return failed;
     T.bt.plain = true; /* and as for a host without BMI2 */
