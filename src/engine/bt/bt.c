@@ -260,9 +260,7 @@ static_assert(offsetof(struct stats, bt_step_hint) ==
                   offsetof(struct stats, bt_step_compute) + C_HINT * sizeof(u64),
               "stats.def: one row for each enum insn_class");
 
-/* Execute one instruction from its decoded form. Vector state is in *v; whether the code after it
- * starts with it in the host's registers is a guess: user code goes on as it was, the supervisor
- * starts without. */
+/* Execute one instruction from its decoded form. Vector state is in *v. */
 enum x_result bt_serve_step(struct bt_state *s)
 {
     struct vcpu *v = s->v;
@@ -333,6 +331,7 @@ static const u8 *code_again(struct bt_state *s)
     struct vcpu *v = s->v;
     if (!bt_is_translatable(v) || bt_alignment_checked(v) || !assumptions_hold(s)) return NULL;
     if (v->mode == ISA_32) bt_guard_segments(v);
+    if (bt_starts_with_vectors(v)) s->bt.vec_loaded = true;
     return atomic_load(&v->posted) ? NULL : bt_light_continue(s);
 }
 
@@ -342,6 +341,7 @@ static enum x_result run(struct vcpu *v)
     if (!bt_is_translatable(v) || bt_alignment_checked(v)) return block_run(&s->decoded, v);
     if (v->mode == ISA_32) bt_guard_segments(v);
     bt_check_assumptions(s);
+    if (bt_starts_with_vectors(v)) s->bt.vec_loaded = true;
     const struct bt_slot *slot = bt_find_block(s);
     if (unlikely(!slot)) return block_run_first(&s->decoded, v);
     struct jump_table *j = jump_current(s);

@@ -85,6 +85,12 @@ static inline bool bt_is_translatable(const struct vcpu *v)
     if (likely(v->mode == ISA_64)) return true;
     return v->mode == ISA_32 && v->flat;
 }
+/* User code starts with the guest's vector registers in the host's, since all of it uses them soon;
+ * the supervisor, which hardly ever does, starts without, until an instruction wants them. */
+static inline bool bt_starts_with_vectors(const struct vcpu *v)
+{
+    return v->cpl == 3 && !v->fpu_fault[FPU_SSE];
+}
 static inline u32 bt_variant_of(const struct bt_state *s)
 {
     return (s->v->cpl == 3 ? VARIANT_USER : 0) | (s->bt.vec_loaded ? VARIANT_VEC : 0) |

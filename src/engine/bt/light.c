@@ -109,8 +109,18 @@ static bool may_run(const struct vcpu *v, u8 cpl, u64 flags)
     return !(cpl == 3 && flags & RFLAGS_AC && v->cr0 & CR0_AM);
 }
 
-/* CPL and RFLAGS as given; CS and SS are set by the caller. User code starts with vector registers
- * if they are in the host's, the supervisor without. */
+static void load_vectors(struct bt_state *s)
+{
+    struct vcpu *v = s->v;
+    if (!vectors_live(v)) {
+        void (*load)(struct vcpu *) = (void (*)(struct vcpu *))s->vec_load;
+        load(v);
+        v->eng.vec_save = s->vec_save;
+    }
+    s->bt.vec_loaded = true;
+}
+
+/* CPL and RFLAGS as given; CS and SS are set by the caller. */
 static void set_privilege(struct bt_state *s, u8 cpl, u64 flags, u64 table)
 {
     struct vcpu *v = s->v;
@@ -119,7 +129,9 @@ static void set_privilege(struct bt_state *s, u8 cpl, u64 flags, u64 table)
     v->cpl = cpl;
     v->tlb.ctx = (v->tlb.ctx & ~(u64)(BIT(PRIV_BITS) - 1)) | priv;
     v->eng.table = table;
-    if (likely(!s->lockstep)) s->bt.vec_loaded = cpl == 3 && vectors_live(v);
+    if (unlikely(s->lockstep != NULL)) return;
+    if (bt_starts_with_vectors(v)) load_vectors(s);
+    else s->bt.vec_loaded = false;
 }
 
 static void set_segments(struct vcpu *v, u16 cs, u16 ss, u8 cpl)
@@ -308,12 +320,7 @@ static const u8 *light_vectors(struct light *l)
 {
     struct bt_state *s = l->s;
     struct vcpu *v = l->v;
-    if (!vectors_live(v)) {
-        void (*load)(struct vcpu *) = (void (*)(struct vcpu *))s->vec_load;
-        load(v);
-        v->eng.vec_save = s->vec_save;
-    }
-    s->bt.vec_loaded = true;
+    load_vectors(s);
     v->stats.bt_vector_loads++;
     return go(s, v->eng.code_base + l->off);
 }
