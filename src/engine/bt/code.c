@@ -79,7 +79,7 @@ void code_drop_all(struct bt_code *c)
     for (u32 i = 0; i < BT_PAGE_SETS * BT_PAGE_WAYS; i++)
         if (c->pages[i].page) c->pages[i].page = 0; /* untouched ones stay so */
     for (u32 i = 1; i <= c->slots; i++)             /* the index is sparse, too */
-        memset(block_set(c, block_hash(slot_key(&c->slot[i]))), 0, sizeof *c->index * BLOCK_WAYS);
+        memset(block_set(c, slot_key(&c->slot[i])), 0, sizeof *c->index * BLOCK_WAYS);
     c->slots = c->marks = c->links = c->assumers = 0;
     c->used = BT_CODE_START;
     c->flushes++;
@@ -94,16 +94,19 @@ static struct bt_page *set_of(const struct bt_code *c, u64 id)
 
 static void index_put(struct bt_code *c, const struct bt_slot *slot)
 {
-    const u64 key = slot_key(slot), hash = block_hash(key);
-    struct block_ref *set = block_set(c, hash), *at = &set[c->victim++ % BLOCK_WAYS];
-    for (u32 i = 0; i < BLOCK_WAYS; i++)
-        if (!set[i].slot || slot_key(&c->slot[set[i].slot]) == key) at = &set[i];
-    *at = (struct block_ref){(u32)(slot - c->slot), block_tag(hash)};
+    const u64 key = slot_key(slot);
+    const u32 tag = block_tag(key);
+    struct block_ref *set = block_set(c, key), *at = &set[c->victim++ % BLOCK_WAYS];
+    for (u32 i = 0; i < BLOCK_WAYS; i++) {
+        const bool same = set[i].tag == tag && slot_key(&c->slot[set[i].slot]) == key;
+        if (!set[i].slot || same) at = &set[i];
+    }
+    *at = (struct block_ref){(u32)(slot - c->slot), tag};
 }
 
 static void index_remove(struct bt_code *c, const struct bt_slot *slot)
 {
-    struct block_ref *set = block_set(c, block_hash(slot_key(slot)));
+    struct block_ref *set = block_set(c, slot_key(slot));
     for (u32 i = 0; i < BLOCK_WAYS; i++)
         if (set[i].slot == (u32)(slot - c->slot)) set[i].slot = 0;
 }

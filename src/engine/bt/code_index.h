@@ -10,11 +10,16 @@ struct block_ref {
     u32 tag;  /* of the key: not all of it */
 };
 static inline u64 block_key(gpa_t gpa, u32 variant) { return gpa * VARIANTS + variant + 1; }
-static inline u64 block_hash(u64 key) { return key * 0x9E3779B97F4A7C15ull; }
-static inline u32 block_tag(u64 hash) { return (u32)hash; }
-static inline struct block_ref *block_set(const struct bt_code *c, u64 hash)
+static inline u32 block_tag(u64 key) { return (u32)(key * 0x9E3779B97F4A7C15ull >> 20); }
+/* Those of a guest page are in one page of the index. */
+static inline struct block_ref *block_set(const struct bt_code *c, u64 key)
 {
-    return &c->index[(hash >> 32) % BLOCK_SETS * BLOCK_WAYS];
+    enum { PAGE_SETS = PAGE_BYTES / (BLOCK_WAYS * sizeof(struct block_ref)) };
+    const u64 off = (key - 1) / VARIANTS % PAGE_BYTES, page = (key - 1) / (VARIANTS * PAGE_BYTES);
+    const u64 at = (page * VARIANTS + (key - 1) % VARIANTS) * 0x9E3779B97F4A7C15ull >> 32;
+    const u64 set =
+        at % (BLOCK_SETS / PAGE_SETS) * PAGE_SETS + (off * 0x9E3779B1u >> 12) % PAGE_SETS;
+    return &c->index[set * BLOCK_WAYS];
 }
 static inline u64 slot_key(const struct bt_slot *s)
 {
@@ -23,11 +28,11 @@ static inline u64 slot_key(const struct bt_slot *s)
 /** code_known - block of @variant at @gpa, dropped perhaps, but not dead; or NULL. */
 static inline const struct bt_slot *code_known(const struct bt_code *c, gpa_t gpa, u32 variant)
 {
-    const u64 key = block_key(gpa, variant), hash = block_hash(key);
-    const struct block_ref *set = block_set(c, hash);
+    const u64 key = block_key(gpa, variant);
+    const struct block_ref *set = block_set(c, key);
     for (u32 i = 0; i < BLOCK_WAYS; i++) {
         const struct bt_slot *s = &c->slot[set[i].slot];
-        if (set[i].tag == block_tag(hash) && set[i].slot && slot_key(s) == key) return s;
+        if (set[i].tag == block_tag(key) && set[i].slot && slot_key(s) == key) return s;
     }
     return NULL;
 }
