@@ -98,18 +98,21 @@ static bool make_room(struct bt_state *s)
 }
 
 /* Where the next block goes, with what the translator has to know about its page. */
-static struct bt_out prepare(struct bt_state *s, const struct bt_page *p)
+static void prepare(struct bt_state *s, const struct bt_page *p, struct bt_out *out)
 {
     s->bt.hints = code_hints(&s->code, p);
     s->bt.stubs = s->code.stubs;
     s->bt.user = s->v->cpl == 3;
-    struct bt_out out = {
-        .rw = s->code.rw + s->code.used, .off = s->code.used, .room = BT_BLOCK_CODE_BYTES};
-    out.page = (u32)(p - s->code.pages);
-    out.wanders = far_wanders(&s->far, out.page, p->page);
-    far_offer(&s->far, &out);
-    return out;
+    out->rw = s->code.rw + s->code.used;
+    out->off = s->code.used;
+    out->room = BT_BLOCK_CODE_BYTES;
+    out->page = (u32)(p - s->code.pages);
+    out->wanders = far_wanders(&s->far, out->page, p->page);
+    out->slots = 0;
+    far_offer(&s->far, out);
 }
+
+enum { TIMED_EACH = 16 }; /* of so many blocks one tells how long they take */
 
 const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b, gpa_t gpa)
 {
@@ -117,10 +120,12 @@ const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b,
     struct bt_block made;
     make_room(s);
     struct bt_page *p = code_page(&s->code, gpa, bt_variant_of(s), true);
-    struct bt_out out = prepare(s, p);
-    const u64 start = clk_host_ns();
+    struct bt_out out;
+    prepare(s, p, &out);
+    const bool timed = v->stats.bt_translations % TIMED_EACH == 0;
+    const u64 start = timed ? clk_host_ns() : 0;
     u32 bytes = bt_translate(&s->bt, b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
-    v->stats.bt_translate_ns += clk_host_ns() - start;
+    if (timed) v->stats.bt_translate_ns += (clk_host_ns() - start) * TIMED_EACH;
     v->stats.bt_translations++;
     v->stats.bt_translated += made.insns;
     const struct bt_slot *slot = code_add(&s->code, &made, p, bytes);
@@ -155,7 +160,8 @@ static const struct bt_slot *find_cross(struct bt_state *s, gpa_t gpa)
     struct bt_page *p = code_page(&s->code, gpa, bt_variant_of(s), true);
     struct bt_page *q = code_page(&s->code, second, bt_variant_of(s), true);
     if (p == q || p->page == q->page) return NULL;
-    struct bt_out out = prepare(s, p);
+    struct bt_out out;
+    prepare(s, p, &out);
     bt_translate(&s->bt, &b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
     *x = (struct cross){gpa, second, code_add_cross(&s->code, &made, p, q), s->code.flushes,
                         bt_variant_of(s)};
@@ -208,8 +214,10 @@ static u32 far_jump(struct bt_state *s, u16 off)
 }
 
 /* Direct jump inside a page: from now on without us. */
-static void link_exit(struct bt_state *s, u32 site)
+static void link_exit(struct bt_state *s, u32 exit_site)
 {
+    const u32 site = exit_site & ~(u32)SITE_FORWARD;
+    const bool forward = exit_site & SITE_FORWARD;
     u64 flushes = s->code.flushes;
     u64 drops = s->code.drops;
     const struct bt_slot *to = bt_find_block(s);
@@ -219,9 +227,6 @@ static void link_exit(struct bt_state *s, u32 site)
         code_patch_jump(&s->code, site, far_jump(s, to->b.guest_off));
         return;
     }
-    const u64 pc = (u64)(uintptr_t)s->code.rx + site;
-    const struct bt_slot *from = code_at(&s->code, pc);
-    bool forward = from && code_mark_of(&s->code, from, pc)->guest_off < to->b.guest_off;
     u32 target = to->b.code_off + to->b.near_off + (forward ? BT_POLL_BYTES : 0);
     code_link(&s->code, to, site, target);
 }

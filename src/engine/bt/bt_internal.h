@@ -102,14 +102,15 @@ struct bt_out {
  * All take what they say and may be jumped to with flags and every guest register live. */
 struct bt_stubs {
     u32 step; /* T1d = guest_off of the instruction                             */
-    u32 link; /* T1d = guest_off of the target, T2d = code offset of the jump's rel32 field to patch
-               */
+    u32 link; /* T1d = guest_off of the target, T2d = code offset of the jump's rel32 field to patch,
+               * with SITE_FORWARD when it jumps forward */
     u32 lookup;  /* T1 = linear address of the target                              */
     u32 light;   /* T1d, T2d: see light.h                                         */
     u32 poll;    /* offset of the 8-byte-aligned poll word, relative like code      */
     u32 fill[2]; /* T1 = linear address whose entry is missing (read, write), T2 = host address to
                     go on at; TB is loaded (fill.S)               */
 };
+#define SITE_FORWARD (1u << 31)
 struct bt;
 /**
  * bt_translate - emit the block whose decoded instructions are @b (64- or 32-bit code, first byte
@@ -135,7 +136,7 @@ struct bt {
     bool plain;                /* code without BMI2: emit_bits.h */
     bool slow_pext;            /* code without PEXT where there is another way */
     bool has_x87;              /* x87 and MMX instructions may be copied (x87.h) */
-    bool user, smap, fsgsbase; /* CPL 3; CR4 bits: blocks are dropped when those change */
+    bool user, smap, fsgsbase; /* CPL 3; CR4 bits: blocks assume them */
     u64 table[2];              /* TB of the supervisor's tables: RFLAGS.AC clear, set */
     bool vec_loaded;           /* translate for: guest vector registers are in the host's */
     bool write_bit;            /* a test can tell that an entry is for reading only (view.h) */

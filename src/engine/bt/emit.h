@@ -1,19 +1,10 @@
 /* emit.h - host instructions as bytes: encodings only, nothing about guests or blocks. Registers
  * are hardware numbers (enum gpr); operands are 64 bits wide unless the name says otherwise. Only
- * instructions that leave the flags alone are here. Writing past the room is counted, not done: the
- * caller compares n with room. Spec: SDM vol. 2A chapter 2. */
+ * instructions that leave the flags alone are here. Spec: SDM vol. 2A chapter 2. */
 #ifndef ENGINE_BT_EMIT_H
 #define ENGINE_BT_EMIT_H
-#include <string.h>
+#include "engine/bt/emit_bytes.h"
 
-#include "isa/insn.h"
-
-struct emit {
-    u8 *at;
-    u32 n, room; /* bytes written, bytes there are */
-    bool plain;  /* for a host without BMI2: emit_bits.h */
-    bool slow_pext;
-};
 /* [base + index << scale + disp]; REG_NONE for none; the index is never RSP */
 struct em_mem {
     u8 base, index, scale;
@@ -29,63 +20,66 @@ enum {
 };
 enum { EM_MOVZX8 = 0x0FB6, EM_MOVZX16 = 0x0FB7 };
 
-static inline void em_byte(struct emit *e, u32 byte)
-{
-    if (e->n < e->room) e->at[e->n] = (u8)byte;
-    e->n++;
-}
-static inline void em_bytes(struct emit *e, const void *bytes, u32 n)
-{
-    for (u32 k = 0; k < n; k++) em_byte(e, ((const u8 *)bytes)[k]);
-}
-static inline void em_u32(struct emit *e, u32 val) { em_bytes(e, &val, 4); }
-
-static inline void em_rex(struct emit *e, u32 w, u8 reg, u8 index, u8 base)
+static inline void em_add_rex(struct em_word *to, u32 w, u8 reg, u8 index, u8 base)
 {
     u32 rex = w | (reg & 8) >> 1 | (index != REG_NONE ? (index & 8) >> 2 : 0) |
               (base != REG_NONE ? (base & 8) >> 3 : 0);
-    if (rex) em_byte(e, 0x40 | rex);
+    if (rex) em_add(to, 0x40 | rex);
 }
-static inline void em_opcode(struct emit *e, u32 op)
+static inline void em_add_opcode(struct em_word *to, u32 op)
 {
-    if (op > 0xFF) em_byte(e, op >> 8);
-    em_byte(e, op);
+    if (op > 0xFF) em_add(to, op >> 8);
+    em_add(to, op & 0xFF);
+}
+static inline void em_rex(struct emit *e, u32 w, u8 reg, u8 index, u8 base)
+{
+    struct em_word word = {0};
+    em_add_rex(&word, w, reg, index, base);
+    em_put(e, word);
+}
+/* ModRM, SIB and displacement behind the at most 4 bytes of @to; that is the instruction, or all of
+ * it but an immediate. */
+static inline void em_word_mem(struct emit *e, struct em_word to, u8 reg, struct em_mem m)
+{
+    const u32 r = (reg & 7u) << 3, index = m.index == REG_NONE ? 4 : m.index & 7;
+    const bool based = m.base != REG_NONE; /* if not: a SIB with base 5 and mod 0 */
+    const u32 base = based ? m.base & 7 : 5;
+    u32 mod = m.disp == (s8)m.disp ? 0x40 : 0x80;
+    if (!based || (!m.disp && base != 5)) mod = 0;
+    const bool sib = !based || m.index != REG_NONE || base == 4;
+    em_add(&to, mod | r | (sib ? 4 : base));
+    if (sib) em_add(&to, (u32)m.scale << 6 | index << 3 | base);
+    if (mod == 0x40) em_add(&to, m.disp & 0xFF);
+    if (mod == 0x80 || !based) em_put_disp(e, to, m.disp);
+    else em_put(e, to);
 }
 static inline void em_modrm_mem(struct emit *e, u8 reg, struct em_mem m)
 {
-    u32 r = (reg & 7u) << 3, index = m.index == REG_NONE ? 4 : m.index & 7;
-    if (m.base == REG_NONE) { /* a SIB with base 5 and mod 0: only the displacement */
-        em_byte(e, r | 4);
-        em_byte(e, (u32)m.scale << 6 | index << 3 | 5);
-        em_u32(e, (u32)m.disp);
-        return;
-    }
-    u32 base = m.base & 7, mod = m.disp == (s8)m.disp ? 0x40 : 0x80;
-    if (!m.disp && base != 5) mod = 0;
-    bool sib = m.index != REG_NONE || base == 4;
-    em_byte(e, mod | r | (sib ? 4 : base));
-    if (sib) em_byte(e, (u32)m.scale << 6 | index << 3 | base);
-    if (mod == 0x40) em_byte(e, (u32)m.disp);
-    if (mod == 0x80) em_u32(e, (u32)m.disp);
+    em_word_mem(e, (struct em_word){0}, reg, m);
 }
 /* op reg, [m]: MOV and LEA in both directions, MOVZX */
 static inline void em_mem_op(struct emit *e, u32 op, u32 w, u8 reg, struct em_mem m)
 {
-    em_rex(e, w, reg, m.index, m.base);
-    em_opcode(e, op);
-    em_modrm_mem(e, reg, m);
+    struct em_word word = {0};
+    em_add_rex(&word, w, reg, m.index, m.base);
+    em_add_opcode(&word, op);
+    em_word_mem(e, word, reg, m);
 }
 static inline void em_reg_op(struct emit *e, u32 op, u32 w, u8 reg, u8 rm)
 {
-    em_rex(e, w, reg, REG_NONE, rm);
-    em_opcode(e, op);
-    em_byte(e, 0xC0 | (reg & 7u) << 3 | (rm & 7u));
+    struct em_word word = {0};
+    em_add_rex(&word, w, reg, REG_NONE, rm);
+    em_add_opcode(&word, op);
+    em_add(&word, 0xC0 | (reg & 7u) << 3 | (rm & 7u));
+    em_put(e, word);
 }
 /* the same with an operand at @off of the structure GS points to */
 static inline void em_gs_op(struct emit *e, u32 op, u32 w, u8 reg, size_t off)
 {
-    em_byte(e, 0x65);
-    em_mem_op(e, op, w, reg, (struct em_mem){REG_NONE, REG_NONE, 0, (s32)off});
+    struct em_word word = {0x65, 1};
+    em_add_rex(&word, w, reg, REG_NONE, REG_NONE);
+    em_add_opcode(&word, op);
+    em_word_mem(e, word, reg, (struct em_mem){REG_NONE, REG_NONE, 0, (s32)off});
 }
 static inline void em_load_gs(struct emit *e, u8 reg, size_t off)
 {

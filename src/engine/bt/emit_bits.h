@@ -46,15 +46,14 @@ static inline void em_mm_cut(struct emit *e, u8 dst, u8 src, const u8 up_down[2]
 /* pp: 1 = 66, 2 = F3, 3 = F2; map: 2 = 0F38, 3 = 0F3A */
 static inline void em_vex(struct emit *e, u8 map_pp, u32 w, const u8 reg_v_rm[3])
 {
-    u8 r = reg_v_rm[0], v = reg_v_rm[1], b = reg_v_rm[2];
-    em_byte(e, 0xC4);
-    em_byte(e, (r & 8 ? 0 : 0x80) | 0x40 | (b & 8 ? 0 : 0x20) | map_pp >> 4);
-    em_byte(e, w << 4 | (~v & 15u) << 3 | (map_pp & 3));
+    const u8 r = reg_v_rm[0], v = reg_v_rm[1], b = reg_v_rm[2];
+    const u32 one = (r & 8 ? 0u : 0x80u) | 0x40 | (b & 8 ? 0u : 0x20u) | map_pp >> 4;
+    const u32 two = w << 4 | (~v & 15u) << 3 | (map_pp & 3);
+    em_put(e, (struct em_word){0xC4 | one << 8 | two << 16, 3});
 }
 static inline void em_vex_modrm(struct emit *e, u8 op, u8 reg, u8 rm)
 {
-    em_byte(e, op);
-    em_byte(e, 0xC0 | (reg & 7u) << 3 | (rm & 7u));
+    em_put(e, (struct em_word){op | (0xC0u | (reg & 7u) << 3 | (rm & 7u)) << 8, 2});
 }
 static inline void em_rorx(struct emit *e, u8 dst, u8 src, u8 count)
 {

@@ -47,7 +47,7 @@ struct trans {
     u32 marks;
     struct groups groups;
     u32 colds;
-    struct cold cold[COLDS_MAX];
+    struct cold cold[COLDS_MAX]; /* the last: not cleared */
 };
 /* What became of an instruction. NONE: nothing was emitted, it has no inline form. */
 enum tr { TR_NONE, TR_NEXT, TR_END };

@@ -22,23 +22,33 @@
 
 static void load_homed(struct trans *t, u32 regs)
 {
-    for (u8 n = 0; n < GPRS; n++)
-        if (regs & HOMED & 1u << n) em_load_gs(&t->e, n, gpr_off(n));
+    for (u32 left = regs & HOMED; left; left &= left - 1) {
+        const u8 n = (u8)__builtin_ctz(left);
+        em_load_gs(&t->e, n, gpr_off(n));
+    }
 }
 static void store_homed(struct trans *t, u32 regs)
 {
-    for (u8 n = 0; n < GPRS; n++)
-        if (regs & HOMED & 1u << n) em_store_gs(&t->e, gpr_off(n), n);
+    for (u32 left = regs & HOMED; left; left &= left - 1) {
+        const u8 n = (u8)__builtin_ctz(left);
+        em_store_gs(&t->e, gpr_off(n), n);
+    }
+}
+static void put_spelling(struct trans *t, const struct spelling *s)
+{
+    const u8 *imm = t->i->bytes + t->i->len - s->imm_bytes;
+    em_insn(&t->e, s->bytes, s->len);
+    if (s->imm_bytes == 1) em_byte(&t->e, *imm);
+    else if (s->imm_bytes) em_bytes(&t->e, imm, s->imm_bytes);
 }
 /* 32-bit code: the same instruction as 64-bit code spells it. */
 static enum tr copy32(struct trans *t)
 {
-    struct respell_map map = {.base = REG_NONE, .index = REG_NONE};
-    u8 out[RESPELL_BYTES_MAX];
-    for (u8 n = 0; n < GPRS; n++) map.gpr[n] = n;
-    int len = respell(out, t->i->bytes, t->i->len, ISA_32, &map);
-    if (len <= 0) return TR_NONE;
-    em_bytes(&t->e, out, (u32)len);
+    static const struct respell_map same = {
+        .gpr = {RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI}, .base = REG_NONE, .index = REG_NONE};
+    struct spelling s;
+    if (!plan_spell(t->bt->plans, &s, t->i, NULL, &same)) return TR_NONE;
+    put_spelling(t, &s);
     return TR_NEXT;
 }
 static enum tr copy(struct trans *t, const struct compute *c)
@@ -47,7 +57,7 @@ static enum tr copy(struct trans *t, const struct compute *c)
     if (tr_homed_copy(t, c)) return TR_NEXT;
     if (!(c->homed & 1u << T1)) t->in_t1 = t->was_in_t1;
     load_homed(t, c->homed);
-    em_bytes(&t->e, t->i->bytes, t->i->len);
+    em_insn(&t->e, t->i->bytes, t->i->len);
     store_homed(t, c->plan.gpr_written);
     if (c->homed & 1u << TB) tr_table_reload(t);
     return TR_NEXT;
@@ -83,13 +93,16 @@ static bool is_simple_lea(const struct insn *i)
 /* Emit the instruction on @at; false when it cannot be spelled so. */
 static bool spell(struct trans *t, const struct compute *c, struct em_mem at)
 {
-    struct respell_map map = {.base = at.base, .index = at.index, .disp = at.disp};
+    struct respell_map map = {
+        .gpr = {RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, TB, TB, R12, R13, R14, TB},
+        .base = at.base,
+        .index = at.index,
+        .disp = at.disp};
+    static_assert(HOMED == (1 << R10 | 1 << R11 | 1 << R15), "TB in their place");
     struct spelling s;
-    for (u8 n = 0; n < GPRS; n++) map.gpr[n] = is_homed(n) ? TB : n;
     if (!plan_spell(t->bt->plans, &s, t->i, c->how == HOW_ALIGNED_TWIN ? &c->plan : NULL, &map))
         return false;
-    em_bytes(&t->e, s.bytes, s.len);
-    em_bytes(&t->e, t->i->bytes + t->i->len - s.imm_bytes, s.imm_bytes);
+    put_spelling(t, &s);
     return true;
 }
 static u8 homed_operand(const struct compute *c)

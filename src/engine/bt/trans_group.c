@@ -37,10 +37,10 @@ enum { ENDS = 1 << GPRS };
 static u32 written(const struct insn *i, const struct compute *c)
 {
     if (i->row == INSN_COMPUTE) return c->plan.ok && !c->plan.x87 ? c->plan.gpr_written : ENDS;
-    if (i->row == INSN_UD) return ENDS;
-    if (insn_row_exec(i->row) == x_jcc || insn_row_exec(i->row) == x_nop) return 0;
-    if (insn_row_exec(i->row) == x_push_reg || insn_row_exec(i->row) == x_push_imm) return 1 << RSP;
-    if (insn_row_exec(i->row) == x_pop_reg) return 1u << RSP | 1u << (i->op[0].reg & 15);
+    insn_exec_fn *exec = insn_row_exec(i->row);
+    if (exec == x_jcc || exec == x_nop) return 0;
+    if (exec == x_push_reg || exec == x_push_imm) return 1 << RSP;
+    if (exec == x_pop_reg) return 1u << RSP | 1u << (i->op[0].reg & 15);
     return ENDS;
 }
 static bool depends(const struct group *g, u32 regs)
@@ -67,9 +67,10 @@ struct finder {
     struct trans *t;
     const struct insn *insn;
     const struct compute *c;
-    const u16 *off;
     u32 count;
     u64 able; /* instructions that may be members */
+    u16 off[BT_BLOCK_INSNS];
+    u32 written[BT_BLOCK_INSNS];
 };
 
 /* Is @k, which may be a member, of the same kind as @g and near? Then it is taken in. */
@@ -96,7 +97,8 @@ static u64 collect(const struct finder *f, struct group *g, u32 first)
     g->lo = g->hi = disp_of(i, f->off[first]);
     take(f, g, first);
     u32 sum = f->c[first].how == HOW_WINDOW ? GAIN_WINDOW : 0;
-    for (u32 k = first; !depends(g, written(&f->insn[k], &f->c[k])) && ++k < f->count;) {
+    for (u32 k = first; !depends(g, f->written[k]) && f->able >> k > 1;) {
+        k++;
         if (!(f->able & BIT(k)) || !take(f, g, k)) continue;
         members |= BIT(k);
         sum += gain(&f->c[k]);
@@ -106,21 +108,31 @@ static u64 collect(const struct finder *f, struct group *g, u32 first)
     return sum > COST + (g->test ? COST_TEST : 0) ? members : 0;
 }
 
+static void find_able(struct finder *f, struct trans *t, const struct block *b,
+                      const struct compute *c)
+{
+    u16 at = t->block_off;
+    f->t = t;
+    f->insn = b->first;
+    f->c = c;
+    f->count = (u32)min_u64(b->count, BT_BLOCK_INSNS);
+    f->able = 0;
+    for (u32 k = 0; k < f->count; at = (u16)(at + b->first[k++].len)) {
+        const struct insn *i = t->i = &b->first[k];
+        f->off[k] = at;
+        f->written[k] = written(i, &c[k]);
+        if (i->row == INSN_COMPUTE && tr_is_groupable(t, &c[k])) f->able |= BIT(k);
+    }
+}
+
 void tr_groups_find(struct trans *t, const struct block *b, const struct compute *c)
 {
-    u16 off[BT_BLOCK_INSNS];
-    struct finder f = {.t = t, .insn = b->first, .c = c, .off = off, .count = b->count};
+    struct finder f;
     struct groups *gs = &t->groups;
     memset(gs->of, GROUP_NONE, sizeof gs->of);
     gs->first = BT_BLOCK_INSNS;
-    if (f.count > BT_BLOCK_INSNS) f.count = BT_BLOCK_INSNS;
-    u16 at = t->block_off;
-    for (u32 k = 0; k < f.count; at = (u16)(at + b->first[k++].len)) {
-        off[k] = at;
-        t->i = &b->first[k];
-        if (b->first[k].row == INSN_COMPUTE && tr_is_groupable(t, &c[k])) f.able |= BIT(k);
-    }
-    for (u32 k = 0; k < f.count && gs->count < GROUPS_MAX; k++) {
+    find_able(&f, t, b, c);
+    for (u32 k = 0; f.able >> k > 1 && gs->count < GROUPS_MAX; k++) {
         if (!(f.able & BIT(k))) continue;
         const u64 members = collect(&f, &gs->g[gs->count], k);
         if (!members) continue;

@@ -6,8 +6,8 @@
  *   the instructions, in order
  *   exits taken rarely ("cold")
  *
- * Assumed of the world and checked by nobody here, so whoever changes it drops all blocks:
- * v->fpu_fault[], the CPU model, the hints of the page. */
+ * Assumed of the world and checked by nobody here, so whoever changes it drops the blocks with such
+ * instructions (code_assume): v->fpu_fault[] and CR4; and the CPU model, the hints of the page. */
 #include <Zydis/Mnemonic.h>
 
 #include "cpu/insn_exec.h"
@@ -329,8 +329,9 @@ static enum tr put_insn(struct trans *t)
     if (is_stepped(t) || i->exec == x_ud || i->row == INSN_UD) return TR_NONE;
     if (t->is32 && is_awkward(i)) return TR_NONE;
     if (i->row == INSN_COMPUTE) return wants_vectors(t) ? tr_vectors(t) : tr_compute(t);
+    insn_exec_fn *exec = insn_row_exec(i->row);
     for (u32 k = 0; k < ARRAY_LEN(inline_rows); k++)
-        if (inline_rows[k].exec == insn_row_exec(i->row)) return inline_rows[k].emit(t);
+        if (inline_rows[k].exec == exec) return inline_rows[k].emit(t);
     return TR_NONE;
 }
 
@@ -505,10 +506,20 @@ static struct emit emit_to(const struct bt *bt, const struct bt_out *out, u32 ro
         .at = out->rw, .room = room, .plain = bt->plain, .slow_pext = bt->slow_pext};
 }
 
+/* All but the exits, which are many and seldom there. */
+static void trans_init(struct trans *t, const struct bt *bt, struct bt_out *out)
+{
+    memset(t, 0, offsetof(struct trans, cold));
+    t->bt = bt;
+    t->out = out;
+    t->code_off = out->off;
+}
+
 u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, struct bt_out *out,
                  struct bt_block *block)
 {
-    struct trans t = {.bt = bt, .out = out, .code_off = out->off};
+    struct trans t;
+    trans_init(&t, bt, out);
     t.block_off = t.off = guest_off;
     t.is32 = b->mode == ISA_32;
     t.word = t.is32 ? 4 : 8;
@@ -523,13 +534,14 @@ u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, stru
     for (u32 k = 0; k < t.colds; k++) put_cold(&t, &t.cold[k]);
     block->code_bytes = t.e.n;
     block->copy_off = out->off + t.e.n;
-    for (u32 k = 0; k < block->insns; k++) em_bytes(&t.e, b->first[k].bytes, b->first[k].len);
+    for (u32 k = 0; k < block->insns; k++) em_insn(&t.e, b->first[k].bytes, b->first[k].len);
     return t.e.n;
 }
 
 u32 bt_translate_jump(const struct bt *bt, u16 off, struct bt_out *out)
 {
-    struct trans t = {.bt = bt, .out = out, .code_off = out->off};
+    struct trans t;
+    trans_init(&t, bt, out);
     t.is32 = bt->v->mode == ISA_32;
     t.e = emit_to(bt, out, out->room);
     t.off = off;
