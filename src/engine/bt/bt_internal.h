@@ -101,9 +101,9 @@ struct bt_out {
 /* Offsets in the code cache of the fixed pieces the blocks jump to (enter.S, copied there once).
  * All take what they say and may be jumped to with flags and every guest register live. */
 struct bt_stubs {
-    u32 step; /* T1d = guest_off of the instruction                             */
-    u32 link; /* T1d = guest_off of the target, T2d = code offset of the jump's rel32 field to patch,
-               * with SITE_FORWARD when it jumps forward */
+    u32 step;    /* T1d = guest_off of the instruction                             */
+    u32 link;    /* T1d = guest_off of the target, T2d = code offset of the jump's rel32 field to
+               * patch, with SITE_FORWARD when it jumps forward */
     u32 lookup;  /* T1 = linear address of the target                              */
     u32 light;   /* T1d, T2d: see light.h                                         */
     u32 poll;    /* offset of the 8-byte-aligned poll word, relative like code      */

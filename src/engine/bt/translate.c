@@ -163,7 +163,7 @@ static void put_cold(struct trans *t, const struct cold *c)
     switch (c->kind) {
     case COLD_LINK:
         em_mov_imm(&t->e, T1, (u64)c->arg);
-        em_mov_imm(&t->e, T2, t->code_off + c->site);
+        em_mov_imm(&t->e, T2, (t->code_off + c->site) | (c->arg > c->off ? SITE_FORWARD : 0));
         tr_jump_stub(t, t->bt->stubs.link);
         break;
     case COLD_FAR:
