@@ -144,7 +144,7 @@ static const struct bt_slot *find_cross(struct bt_state *s, gpa_t gpa)
     u32 first = PAGE_BYTES - (u32)(v->rip & ~PAGE_MASK);
     if (first >= INSN_BYTES_MAX || mmu_fetch_page(v, v->rip + first, &page, &second) || !page)
         return NULL;
-    struct cross *x = &s->cross[(gpa ^ gpa >> PAGE_SHIFT ^ second >> PAGE_SHIFT) % CROSS_SLOTS];
+    struct cross *x = cross_of(s, gpa, second);
     if (x->slot && x->first == gpa && x->second == second && x->variant == bt_variant_of(s) &&
         x->flushes == s->code.flushes && !x->slot->dropped)
         return x->slot;

@@ -13,7 +13,7 @@ enum {
     EXEC_PAGE_BITS = 1 << 15,
     EXEC_REGION_BITS = 1 << 12,
     EXEC_REGION_SHIFT = 30,
-    CROSS_SLOTS = 1024,
+    CROSS_SLOTS = 8192,
 };
 enum { JUMP_TABLES_MAX = BT_TABLES_MAX * JUMP_KINDS };
 /* Translated instructions that cross a page, by where both parts are. */
@@ -39,6 +39,7 @@ struct bt_state {
     struct bt_tables *tables;
     struct jump_table *jump[JUMP_TABLES_MAX]; /* those that were ever used */
     u32 jumps;
+    struct targets targets; /* of all of them */
     struct far_links far;
     u32 variant;                         /* being executed */
     u64 space;                           /* address space number last seen */
@@ -61,6 +62,11 @@ struct bt_state {
     struct bt_x87_area *x87;      /* x87.c */
     struct lockstep *lockstep;    /* of the engine lockstep, else NULL */
 };
+static inline struct cross *cross_of(struct bt_state *s, gpa_t first, gpa_t second)
+{
+    const u64 mixed = (first ^ second << 20) * 0x9E3779B97F4A7C15ull;
+    return &s->cross[(mixed >> 32) % CROSS_SLOTS];
+}
 static inline u64 exec_page_hash(u64 address) { return (address >> PAGE_SHIFT) % EXEC_PAGE_BITS; }
 /* Large pages may be up to 1 GiB; what lies in one is dropped with all of it. */
 static inline u64 exec_region_hash(u64 address)
@@ -96,10 +102,11 @@ static inline u32 bt_variant_of(const struct bt_state *s)
     return (s->v->cpl == 3 ? VARIANT_USER : 0) | (s->bt.vec_loaded ? VARIANT_VEC : 0) |
            (s->v->mode == ISA_32 ? VARIANT_32 : 0);
 }
+enum { JUMP_KEY_SUPERVISOR = 1 };
 /* What the present code's jump table must be for: nobody's is 0. */
 static inline u64 jump_key(const struct bt_state *s)
 {
-    return s->v->cpl == 3 ? s->v->tlb.ctx * VARIANTS + bt_variant_of(s) : 1;
+    return s->v->cpl == 3 ? s->v->tlb.ctx * VARIANTS + bt_variant_of(s) : JUMP_KEY_SUPERVISOR;
 }
 /* The one below the present translation table, for code of @variant. */
 static inline struct jump_table *jump_of(const struct vcpu *v, u32 variant)

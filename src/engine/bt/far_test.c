@@ -208,6 +208,23 @@ static u64 target_changed(struct rig *r)
     return run(r, MAIN);
 }
 
+/* Run MAIN as the user, with R8 = @cr3 and system calls to KERNEL. */
+static u64 enter_user(struct rig *r, u64 cr3)
+{
+    struct vcpu *v = r->v;
+    v->gpr[R8] = cr3;
+    v->lstar = KERNEL;
+    v->star = 0x1Bull << 48 | 8ull << 32;
+    v->seg[CS].attr |= 3 << SEG_DPL_SHIFT;
+    v->seg[CS].sel = 0x2B;
+    v->seg[SS].attr = SEG_P | SEG_S | SEG_W | SEG_A | 3 << SEG_DPL_SHIFT;
+    v->seg[SS].sel = 0x23;
+    v->cpl = 3;
+    v->mmu->flush_all(v);
+    vcpu_mode_changed(v);
+    return run(r, MAIN);
+}
+
 /* Two address spaces share a page of user code, at different addresses; the system call changes
  * between them. @flush: CR3's bit 63 clear. The user's calls of F and of the shared page lead to
  * other functions in the other space. */
@@ -244,24 +261,59 @@ static u64 spaces(struct rig *r, bool pcid, bool flush)
     put(r, "41 0F 22 D8"); /* mov cr3, r8 */
     put(r, "48 0F 07");    /* sysretq */
     put(r, "F4");
-    struct vcpu *v = r->v;
-    v->cr4 = CR4_PAE | CR4_OSFXSR | (pcid ? CR4_PCIDE : 0);
-    v->gpr[R8] = ROOT | (flush || !pcid ? 0 : BIT(63));
-    v->gpr[RDX] = (ROOT ^ ROOT2) | (pcid ? 1 : 0);
-    v->lstar = KERNEL;
-    v->star = 0x1Bull << 48 | 8ull << 32;
-    v->seg[CS].attr |= 3 << SEG_DPL_SHIFT;
-    v->seg[CS].sel = 0x2B;
-    v->seg[SS].attr = SEG_P | SEG_S | SEG_W | SEG_A | 3 << SEG_DPL_SHIFT;
-    v->seg[SS].sel = 0x23;
-    v->cpl = 3;
-    v->mmu->flush_all(v);
-    vcpu_mode_changed(v);
-    return run(r, MAIN);
+    r->v->cr4 = CR4_PAE | CR4_OSFXSR | (pcid ? CR4_PCIDE : 0);
+    r->v->gpr[RDX] = (ROOT ^ ROOT2) | (pcid ? 1 : 0);
+    return enter_user(r, ROOT | (flush || !pcid ? 0 : BIT(63)));
 }
 static u64 spaces_kept(struct rig *r) { return spaces(r, true, false); }
 static u64 spaces_flushed(struct rig *r) { return spaces(r, true, true); }
 static u64 spaces_without_pcid(struct rig *r) { return spaces(r, false, true); }
+
+/* The user calls @function ten times in each of 60 rounds; the system call behind it flushes the
+ * address space and, every other time, has @page mapped to the other of two pages before. */
+static u64 flushed(struct rig *r, u32 function_at, u32 page, u32 other)
+{
+    r->at = MAIN;
+    with(r, "BF", 1); /* mov edi, 1 */
+    with(r, "BE", 60);
+    const u32 round = r->at;
+    with(r, "BD", 10); /* mov ebp, 10 */
+    const u32 again = r->at;
+    branch(r, "E8", function_at);
+    put(r, "FF CD"); /* dec ebp */
+    branch(r, "0F 85", again);
+    with(r, "41 81 F1", page ^ other); /* xor r9d, ... */
+    put(r, "0F 05");                   /* syscall */
+    put(r, "FF CE");
+    branch(r, "0F 85", round);
+    with(r, "BF", 0);
+    put(r, "0F 05");
+    r->at = KERNEL;
+    put(r, "85 FF 74 0F");                           /* test edi, edi; jz hlt */
+    with(r, "4C 31 0C 25", (u32)pte_of(ROOT, page)); /* xor [pte], r9 */
+    put(r, "41 0F 22 D8");                           /* mov cr3, r8 */
+    put(r, "48 0F 07");                              /* sysretq */
+    put(r, "F4");
+    r->v->gpr[R9] = 0;
+    return enter_user(r, ROOT);
+}
+static u64 space_flushed(struct rig *r)
+{
+    function(r, F, 1);
+    function(r, G, 0x1000);
+    return flushed(r, F, F, G);
+}
+/* The function is a jump that goes on in the page behind, where nothing else is. */
+static u64 space_flushed_across(struct rig *r)
+{
+    function(r, SHARED, 1);
+    function(r, SHARED + 0x80, 0x1000);
+    r->at = G - 1;
+    branch(r, "E9", SHARED);
+    r->at = ELSEWHERE;
+    put32(r, SHARED + 0x80 - (G + 4));
+    return flushed(r, G - 1, G, ELSEWHERE);
+}
 
 /* A conditional jump and the end of a page lead to the next page, which is unmapped and mapped
  * elsewhere meanwhile by the supervisor's own code. */
@@ -302,6 +354,8 @@ static const struct guest {
     {"spaces kept", spaces_kept, 30 * 10 * (0x1001 + 0x320000)},
     {"spaces flushed", spaces_flushed, 30 * 10 * (0x1001 + 0x320000)},
     {"spaces without PCID", spaces_without_pcid, 30 * 10 * (0x1001 + 0x320000)},
+    {"space flushed", space_flushed, 30 * 10 * 0x1001},
+    {"space flushed, across pages", space_flushed_across, 30 * 10 * 0x1001},
     {"edges of pages", edges, 20 * 5 * 0x1010101},
 };
 

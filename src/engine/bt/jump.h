@@ -11,6 +11,7 @@
 #ifndef ENGINE_BT_JUMP_H
 #define ENGINE_BT_JUMP_H
 #include "engine/bt/bt_internal.h"
+#include "engine/bt/targets.h"
 
 enum {
     JUMP_KINDS = 4, /* of one translation table: by vector state, and 64- or 32-bit code */
@@ -32,11 +33,15 @@ struct jump_table {
     u32 slot_page[JUMP_SLOTS]; /* of a slot that was filled: linear page, low bits */
     u64 key;       /* of the code it is for (jump_cache.c); 0: of none, and nothing is in it */
     bool is_known; /* listed in bt_state.jump */
+    bool orphan;   /* nothing has this key any more: its space was flushed */
+    u16 mark;      /* of targets of this table */
     u32 epoch;     /* how often one was emptied by then */
+    u64 root;      /* for user code: where the page tables are */
     /* slots from 1 to known are empty, but for those in filled[]; which has overflowed when there
      * are more than it can hold: then any may be filled */
     u32 known, fills, life; /* life: far_links.life when that was so */
     u32 filled[JUMP_FILLS];
+    struct target_pages pages; /* targets are in */
 };
 
 /* Empty: what is there matches no address that leads to it (0 leads to the first entry). */
