@@ -83,6 +83,7 @@ struct engine_words {
     void *vec_load, *vec_save; /* routines for the host's vector width */
     u64 seg_guard[2];       /* FS, GS in 32-bit code: added to addresses, so that bad ones fault */
     u64 group[VCPU_GROUPS]; /* host addresses that accesses of a block share */
+    u64 mask[PAGE_SHIFT];   /* constants (engine/bt/host.h) */
 };
 /* The same for x87 and MMX instructions. */
 struct engine_x87 {

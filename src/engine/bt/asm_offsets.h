@@ -12,9 +12,9 @@
 #define V_SAVE 208
 #define V_VEC_LOAD 240
 #define V_VEC_SAVE 248
-#define V_MXCSR 1096
-#define V_VEC 1600
-#define V_K 3648
+#define V_MXCSR 1192
+#define V_VEC 1728
+#define V_K 3776
 /* enum bt_exit */
 #define EXIT_STEP 0
 #define EXIT_LINK 1

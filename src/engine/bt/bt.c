@@ -418,6 +418,7 @@ static int bt_probe(struct err *e)
 static void choose_features(struct bt_state *s, const struct cpu_model *model)
 {
     const struct bt_host host = bt_host_find();
+    bt_host_masks(s->v);
     s->bt.plain = !host.bmi2;
     s->bt.slow_pext = host.slow_pext;
     s->bt.has_avx = host.avx && cpu_model_has(model, FEAT_AVX);

@@ -75,6 +75,15 @@ static inline void em_pext(struct emit *e, u8 dst, u8 src, u64 mask)
     em_vex_modrm(e, 0xF5, dst, dst);
 }
 
+/* dst = the bits of src that are set in the word at GS:@off */
+static inline void em_pext_gs(struct emit *e, u8 dst, u8 src, size_t off)
+{
+    em_byte(e, 0x65);
+    em_vex(e, 0x22, EM_64, (const u8[]){dst, src, 0});
+    em_byte(e, 0xF5);
+    em_modrm_mem(e, dst, (struct em_mem){REG_NONE, REG_NONE, 0, (s32)off});
+}
+
 /* ---- either ---- */
 
 /* dst = src << or >> (count mod 64), all registers */

@@ -28,6 +28,14 @@ static inline u32 em_jump8(struct emit *e, u8 opcode)
     return e->n - 1;
 }
 enum { EM_JMP8 = 0xEB, EM_JRCXZ = 0xE3 };
+/* Jump when RCX is 0, without a jump taken when it is not: JRCXZ into a long NOP, whose SIB byte
+ * and displacement are a JMP (nop [rcx + rbp * 8 + disp32]). For em_fix32. */
+static inline u32 em_jump_rcx_zero(struct emit *e)
+{
+    em_bytes(e, "\xE3\x03\x0F\x1F\x84\xE9", 6);
+    em_u32(e, 0);
+    return e->n - 4;
+}
 static inline void em_fix32(struct emit *e, u32 site, u32 target)
 {
     u32 rel = target - (site + 4);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu/vcpu.h"
+
 enum { CPUID_EXT_1 = 0x80000001, ECX_LAHF = 1 << 0, FAMILY_ZEN3 = 0x19 };
 
 static bool has_lahf(void)
@@ -34,4 +36,11 @@ struct bt_host bt_host_find(void)
     h.avx2 = __builtin_cpu_supports("avx2");
     h.avx512 = h.avx2 && __builtin_cpu_supports("avx512bw");
     return h;
+}
+
+void bt_host_masks(struct vcpu *v)
+{
+    v->eng.mask[MASK_READ] = BIT(55) - BIT(47);
+    v->eng.mask[MASK_WRITE] = BIT(54) - BIT(46);
+    for (u32 n = MASK_LOW_MIN; n < PAGE_SHIFT; n++) v->eng.mask[n] = BIT(PAGE_SHIFT) - BIT(n);
 }

@@ -15,4 +15,13 @@ struct bt_host {
  * model without. Spec: SDM vol. 2A CPUID.
  */
 struct bt_host bt_host_find(void);
+/* Bits of an address that translated code extracts with PEXT: v->eng.mask[n], else bits 11:n. */
+enum bt_mask {
+    MASK_READ,  /* of a host address, some that are clear when it may be read (view.h) */
+    MASK_WRITE, /* or written */
+    MASK_LOW_MIN,
+};
+struct vcpu;
+/** bt_host_masks - set them. */
+void bt_host_masks(struct vcpu *v);
 #endif

@@ -9,6 +9,7 @@
 #include "engine/bt/bt_internal.h"
 #include "engine/bt/emit_bits.h"
 #include "engine/bt/emit_ext.h"
+#include "engine/bt/host.h"
 #include "engine/bt/trans_cold.h"
 #include "engine/bt/trans_group.h"
 #include "engine/bt/trans_homed.h"
@@ -20,6 +21,8 @@ enum {
                                                          between two accesses */
     SAVE_ADDRESS = offsetof(struct vcpu, eng.save) + 16,
 };
+/* v->eng.mask[@n], n of enum bt_mask */
+#define GS_MASK(n) (offsetof(struct vcpu, eng.mask) + 8u * (n))
 
 struct trans {
     const struct bt *bt;
@@ -103,9 +106,16 @@ void tr_effective(struct trans *t, s32 extra, u8 dst);
 void tr_lookup(struct trans *t, u8 base);
 /** tr_lookup_read, tr_lookup_write - the same; where entries are missing often, with a test that
  * fills the entry and starts the instruction again without a host fault. For accesses that will be
- * made for certain, as long as nothing of the guest's has changed. TB is borrowed meanwhile. */
+ * made for certain, as long as nothing of the guest's has changed. T1, if it is not @base, is lost;
+ * TB is borrowed meanwhile. tr_lookup_write_beside - T1 stays. */
 void tr_lookup_read(struct trans *t, u8 base);
 void tr_lookup_write(struct trans *t, u8 base);
+void tr_lookup_write_beside(struct trans *t, u8 base);
+/** tr_low_bits - @dst = bits 11:@from of @src (MASK_LOW_MIN <= from). */
+void tr_low_bits(struct trans *t, u8 dst, u8 src, u8 from);
+/** tr_entry_bits - @dst becomes 0 when host address @src, the sum of an address and its entry, may
+ * be read, or written. */
+void tr_entry_bits(struct trans *t, u8 dst, u8 src, bool write);
 static inline struct em_mem tr_at(u8 base) { return (struct em_mem){base, T2, 0, 0}; }
 /** tr_window - the operand of @bytes at T1 may cross a page: exit to step if so. T1 and T2 stay; TB
  * is borrowed. Up to 16 bytes that includes everything in the last 16 bytes of a page, unless

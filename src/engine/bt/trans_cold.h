@@ -10,8 +10,8 @@ enum cold_kind {
     COLD_JUMP,   /* RCX is in SAVE_JUMP: give it back, exit to stubs.lookup with T1 */
     COLD_STEP,   /* RCX is in TB: give it back, exit to stubs.step        */
     COLD_WINDOW, /* as COLD_STEP, but back to @back when T1 is a multiple of @arg */
-    COLD_FILL,   /* RCX is in TB: give it back, fill the entry of @arg, and again */
-    COLD_AGAIN,  /* RCX is in TB: give both back, and again */
+    COLD_FILL,   /* RCX is elsewhere: give it back, fill an entry, and again */
+    COLD_AGAIN,  /* RCX is in T2: give it back, and again */
     COLD_X87,    /* RCX is in TB: give it back, load the x87 registers, go on at @back */
 };
 struct cold {
@@ -22,5 +22,5 @@ struct cold {
     s64 arg;
 };
 enum { COLDS_MAX = 12 * BT_BLOCK_INSNS + 6 }; /* a form of an instruction has six at most */
-enum { FILL_WRITE = 1 << 8 };                 /* in @arg of COLD_FILL, beside a register */
+enum { FILL_KEEP = 4, FILL_WRITE = 1 << 8 };  /* @arg of COLD_FILL: address | keeper << 4 | write */
 #endif

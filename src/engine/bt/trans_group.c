@@ -55,7 +55,7 @@ static bool must_be_aligned(const struct insn *i, const struct compute *c)
     return i->mem_bytes < 16 || c->how == HOW_ALIGNED_TWIN || c->plan.aligned;
 }
 
-enum { GAIN = 3, GAIN_WINDOW = 13, COST = 2, COST_TEST = 10 }; /* host instructions, about */
+enum { GAIN = 3, GAIN_WINDOW = 10, COST = 2, COST_TEST = 5 }; /* host instructions, about */
 static u32 gain(const struct compute *c) { return c->how == HOW_WINDOW ? GAIN_WINDOW : GAIN; }
 
 static bool is_tested_at(const struct trans *t, u16 off)
@@ -105,6 +105,7 @@ static u64 collect(const struct finder *f, struct group *g, u32 first)
     }
     if (members == BIT(first)) return 0;
     g->test = g->hi - g->lo > i->mem_bytes || !must_be_aligned(i, &f->c[first]);
+    for (g->zone = MASK_LOW_MIN; g->hi - g->lo > 1 << g->zone;) g->zone++;
     return sum > COST + (g->test ? COST_TEST : 0) ? members : 0;
 }
 
@@ -145,57 +146,50 @@ void tr_groups_find(struct trans *t, const struct block *b, const struct compute
 
 /* ---- the first access ------------------------------------------------------------------------ */
 
-/* RCX, which TB holds, becomes 0 when the @span bytes at T1 are in one page. */
-static void page_test(struct trans *t, u32 span)
+/* What T1, and then eng.group[], is ahead of the group's lowest byte. */
+static s32 ahead(const struct group *g) { return g->test ? 1 << g->zone : 0; }
+
+/* The group may lie in two pages when it begins in the last 1 << zone bytes of one; then T1, that
+ * much ahead, is in the first bytes of the next. */
+static void page_test(struct trans *t, struct group *g)
 {
-    struct emit *e = &t->e;
-    em_field(e, RCX, T1, 0, PAGE_SHIFT);
-    em_lea_disp(e, RCX, RCX, (s32)span - 1);
-    em_shift_down(e, RCX, RCX, PAGE_SHIFT);
-    em_reg_op(e, EM_MOVZX8, EM_32, RCX, RCX);
+    em_mov(&t->e, T2, RCX);
+    tr_low_bits(t, RCX, T1, g->zone);
+    g->site = em_jump_rcx_zero(&t->e);
+    em_mov(&t->e, RCX, T2);
 }
-/* Jump to what is to be filled in when it is not 0. */
-static u32 unless_zero(struct trans *t)
-{
-    const u32 good = em_jump8(&t->e, EM_JRCXZ), site = em_jump32(&t->e, EM_JMP);
-    em_fix8(&t->e, good);
-    return site;
-}
+/* T1 becomes a host address. */
 static void entry_test(struct trans *t, const struct group *g)
 {
     struct emit *e = &t->e;
-    em_lea_sum(e, RCX, T1, T2);
-    em_shift_down(e, RCX, RCX, g->writes && t->bt->write_bit ? 46 : 47);
-    em_reg_op(e, EM_MOVZX8, EM_32, RCX, RCX);
-    tr_cold(t, COLD_AGAIN, unless_zero(t), 0);
+    em_lea_sum(e, T1, T1, T2);
+    em_mov(e, T2, RCX);
+    tr_entry_bits(t, RCX, T1, g->writes);
+    const u32 good = em_jump8(e, EM_JRCXZ);
+    tr_cold(t, COLD_AGAIN, em_jump32(e, EM_JMP), 0);
+    em_fix8(e, good);
+    em_mov(e, RCX, T2);
 }
 
 static void look_up(struct trans *t, struct group *g)
 {
-    struct emit *e = &t->e;
     const s64 lowest = t->i->base == BASE_RIP ? g->lo - next_off(t) : g->lo;
-    tr_effective(t, (s32)(lowest - t->i->disp), T1);
+    tr_effective(t, (s32)(lowest + ahead(g) - t->i->disp), T1);
+    if (g->test) page_test(t, g);
     tr_lookup(t, T1);
-    if (!g->test && !g->tested) return;
-    em_mov(e, TB, RCX);
-    if (g->test) {
-        page_test(t, (u32)(g->hi - g->lo));
-        g->site = unless_zero(t);
-        g->back = e->n;
-    }
+    g->back = t->e.n;
     if (g->tested) entry_test(t, g);
-    em_mov(e, RCX, TB);
-    tr_table_reload(t);
 }
 
-/* RCX is in TB, T1 and T2 are as the jump found them. */
+/* RCX is in T2, T1 is as the jump found it. */
 void tr_group_prelude(struct trans *t, const struct group *g, u32 otherwise)
 {
     struct emit *e = &t->e;
     em_fix32(e, g->site, e->n);
-    em_mov(e, RCX, TB);
-    tr_table_reload(t);
+    em_mov(e, RCX, T2);
     em_store_gs(e, SAVE_ADDRESS, T1);
+    em_lea_disp(e, T1, T1, -ahead(g));
+    tr_lookup(t, T1);
     em_store_gs(e, SAVE_VALUE, T2);
     em_lea_disp(e, T1, T1, (s32)(g->hi - g->lo) - 1);
     tr_lookup(t, T1);
@@ -210,7 +204,10 @@ void tr_group_prelude(struct trans *t, const struct group *g, u32 otherwise)
     tr_table_reload(t);
     em_fix32(e, em_jump32(e, EM_JMP), otherwise);
     em_fix8(e, equal);
+    em_mov(e, RCX, TB);
+    tr_table_reload(t);
     em_load_gs(e, T1, SAVE_ADDRESS);
+    em_load_gs(e, T2, SAVE_VALUE);
     em_fix32(e, em_jump32(e, EM_JMP), g->back);
 }
 
@@ -219,12 +216,12 @@ void tr_group_prelude(struct trans *t, const struct group *g, u32 otherwise)
 static bool access_first(struct trans *t, const struct compute *c, struct group *g)
 {
     struct compute how = *c;
-    const s32 at = (s32)(disp_of(t->i, t->off) - g->lo);
+    const s32 at = (s32)(disp_of(t->i, t->off) - g->lo) - ahead(g);
     if (g->test || how.how != HOW_ALIGNED_TWIN) how.how = HOW_PLAIN;
     look_up(t, g);
-    if (!tr_spell(t, &how, (struct em_mem){T1, T2, 0, at})) return false;
+    if (!tr_spell(t, &how, (struct em_mem){T1, g->tested ? REG_NONE : T2, 0, at})) return false;
     if (c->homed) tr_table_reload(t);
-    em_lea_sum(&t->e, T1, T1, T2);
+    if (!g->tested) em_lea_sum(&t->e, T1, T1, T2);
     em_store_gs(&t->e, slot_off(t, g), T1);
     g->emitted = true;
     return true;
@@ -234,7 +231,7 @@ static bool access_other(struct trans *t, const struct compute *c, const struct 
     struct compute how = *c;
     how.how = HOW_PLAIN;
     if (t->was_in_t1 != g) em_load_gs(&t->e, T1, slot_off(t, g));
-    const s32 at = (s32)(disp_of(t->i, t->off) - g->lo);
+    const s32 at = (s32)(disp_of(t->i, t->off) - g->lo) - ahead(g);
     if (!tr_spell(t, &how, (struct em_mem){T1, REG_NONE, 0, at})) return false;
     if (c->homed) tr_table_reload(t);
     return true;

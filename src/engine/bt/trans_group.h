@@ -23,6 +23,7 @@ struct group {
     bool writes;  /* one of them does */
     bool tested;  /* that there is an entry is to be tested as well */
     bool emitted; /* the look-up */
+    u8 zone;      /* its bytes are fewer than 1 << zone */
     s64 lo, hi;   /* displacements; of BASE_RIP: offsets from the page's start */
     u32 site;     /* of the jump to its prelude, where the bytes are in two pages */
     u32 back;     /* from there, when that does not matter */

@@ -102,20 +102,35 @@ void tr_lookup(struct trans *t, u8 base)
     em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T2, (struct em_mem){TB, T2, 3, -TABLE_SHIFT});
 }
 
-/* The sum of address and entry is a host address: below 2^47, in the writable view below 2^46
- * (view.h). Empty entries make sums with bit 47 set (table.h). */
-static void test_entry(struct trans *t, u8 base, bool write)
+void tr_low_bits(struct trans *t, u8 dst, u8 src, u8 from)
+{
+    const u8 rest = 64 - PAGE_SHIFT;
+    if (t->e.plain) em_mm_cut(&t->e, dst, src, (const u8[]){rest, (u8)(rest + from)});
+    else em_pext_gs(&t->e, dst, src, GS_MASK(from));
+}
+
+/* Below 2^47, in the writable view below 2^46 (view.h). Empty entries make sums with bit 47 set
+ * (table.h). */
+void tr_entry_bits(struct trans *t, u8 dst, u8 src, bool write)
+{
+    const bool low = write && t->bt->write_bit;
+    if (t->e.plain) em_mm_cut(&t->e, dst, src, (const u8[]){low ? 10 : 9, 56});
+    else em_pext_gs(&t->e, dst, src, GS_MASK(low ? MASK_WRITE : MASK_READ));
+}
+
+/* RCX is kept in @keep meanwhile, T1 or TB. */
+static void test_entry(struct trans *t, u8 base, bool write, u8 keep)
 {
     struct emit *e = &t->e;
-    em_mov(e, TB, RCX);
+    em_mov(e, keep, RCX);
     em_lea_sum(e, RCX, base, T2);
-    em_shift_down(e, RCX, RCX, write && t->bt->write_bit ? 46 : 47);
-    em_reg_op(e, EM_MOVZX8, EM_32, RCX, RCX);
+    tr_entry_bits(t, RCX, RCX, write);
     u32 good = em_jump8(e, EM_JRCXZ);
-    tr_cold(t, COLD_FILL, em_jump32(e, EM_JMP), write ? FILL_WRITE | base : base);
+    tr_cold(t, COLD_FILL, em_jump32(e, EM_JMP),
+            base | keep << FILL_KEEP | (write ? FILL_WRITE : 0));
     em_fix8(e, good);
-    em_mov(e, RCX, TB);
-    tr_table_reload(t);
+    em_mov(e, RCX, keep);
+    if (keep == TB) tr_table_reload(t);
 }
 
 static bool is_tested(const struct trans *t)
@@ -126,46 +141,30 @@ static bool is_tested(const struct trans *t)
 void tr_lookup_read(struct trans *t, u8 base)
 {
     tr_lookup(t, base);
-    if (is_tested(t)) test_entry(t, base, false);
+    if (is_tested(t)) test_entry(t, base, false, base == T1 ? TB : T1);
 }
 
 void tr_lookup_write(struct trans *t, u8 base)
 {
     tr_lookup(t, base);
-    if (is_tested(t)) test_entry(t, base, true);
+    if (is_tested(t)) test_entry(t, base, true, base == T1 ? TB : T1);
+}
+
+void tr_lookup_write_beside(struct trans *t, u8 base)
+{
+    tr_lookup(t, base);
+    if (is_tested(t)) test_entry(t, base, true, TB);
 }
 
 /* ---- page-crossing tests --------------------------------------------------------------------- */
 
-/* RCX, which TB holds meanwhile, becomes 0 when T1 is in the last @bytes of a page. */
-static void in_last_bytes(struct trans *t, u32 bytes)
-{
-    if (bytes <= 16) { /* bits 11:4 all set */
-        em_shift_down(&t->e, RCX, T1, 4);
-        em_not(&t->e, EM_32, RCX);
-        em_reg_op(&t->e, EM_MOVZX8, EM_32, RCX, RCX);
-        return;
-    }
-    const u8 low = (u8)__builtin_ctz(bytes);
-    const u32 ones = PAGE_BYTES / bytes - 1;
-    em_field(&t->e, RCX, T1, low, (u8)(PAGE_SHIFT - low));
-    em_mem_op(&t->e, EM_LEA, EM_32, RCX, (struct em_mem){RCX, REG_NONE, 0, -(s32)ones});
-}
-
-/* jrcxz reaches 127 bytes only */
-static u32 jump_if_rcx_zero(struct trans *t)
-{
-    u32 yes = em_jump8(&t->e, EM_JRCXZ), no = em_jump8(&t->e, EM_JMP8);
-    em_fix8(&t->e, yes);
-    u32 site = em_jump32(&t->e, EM_JMP);
-    em_fix8(&t->e, no);
-    return site;
-}
-
+/* RCX is in TB. */
 static void window_test(struct trans *t, u32 bytes, bool exact)
 {
-    in_last_bytes(t, bytes);
-    u32 site = jump_if_rcx_zero(t);
+    const u8 last = bytes <= 16 ? 4 : (u8)__builtin_ctz(bytes);
+    em_lea_disp(&t->e, RCX, T1, 1 << last); /* into the first bytes of a page? */
+    tr_low_bits(t, RCX, RCX, last);
+    u32 site = em_jump_rcx_zero(&t->e);
     tr_cold(t, exact ? COLD_WINDOW : COLD_STEP, site, bytes);
     t->cold[t->colds - 1].back = t->e.n;
     em_mov(&t->e, RCX, TB);

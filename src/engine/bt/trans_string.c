@@ -72,7 +72,7 @@ static void load_element(struct trans *t, u8 dst, u32 bytes)
 }
 static void store_element(struct trans *t, u8 src, u32 bytes)
 {
-    tr_lookup_write(t, RDI);
+    tr_lookup_write_beside(t, RDI);
     if (bytes == 2) em_byte(&t->e, 0x66);
     em_mem_op(&t->e, bytes == 1 ? EM_MOV_STORE8 : EM_MOV_STORE, bytes == 8 ? EM_64 : EM_32, src,
               tr_at(RDI));

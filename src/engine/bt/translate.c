@@ -133,14 +133,13 @@ static u32 again_of(const struct trans *t, const struct cold *c)
 
 static void put_again(struct trans *t, const struct cold *c)
 {
-    em_mov(&t->e, RCX, TB);
-    tr_table_reload(t);
+    em_mov(&t->e, RCX, T2);
     em_fix32(&t->e, em_jump32(&t->e, EM_JMP), again_of(t, c));
 }
 
 static void put_fill(struct trans *t, const struct cold *c)
 {
-    em_mov(&t->e, RCX, TB);
+    em_mov(&t->e, RCX, c->arg >> FILL_KEEP & 15);
     em_mov(&t->e, T1, c->arg & 15);
     em_rex(&t->e, EM_64, T2, REG_NONE, REG_NONE); /* lea T2, [rip + back] */
     em_byte(&t->e, EM_LEA);
