@@ -164,12 +164,13 @@ void plan_find(struct plan_cache *c, struct plan *p, const struct insn *i)
 
 static bool is_spelling(const struct spelling *a, const struct spelling *b)
 {
-    return a->key == b->key && a->base == b->base && a->index == b->index &&
+    return a->key == b->key && a->base == b->base && a->index == b->index && a->home == b->home &&
            a->of_twin == b->of_twin && a->wide == b->wide;
 }
 static u32 spelling_index(const struct spelling *s)
 {
-    return isa_shape_index(s->key + s->base * 4u + s->of_twin + s->wide * 2u + s->index * 64u) %
+    return isa_shape_index(s->key + s->base * 4u + s->of_twin + s->wide * 2u + s->index * 64u +
+                           s->home * 4096u) %
            SPELLINGS;
 }
 
@@ -298,6 +299,7 @@ bool plan_spell(struct plan_cache *c, struct spelling *s, const struct insn *i,
     s->wide = map->disp;
     s->base = map->base;
     s->index = map->index;
+    s->home = map->gpr[R15];
     s->key = p ? head_bytes(i, p) : 0;
     if (!p) return spell_anew(s, i, twin, map);
     const u32 form = s->of_twin | s->wide << 1 | (map->index != REG_NONE) << 2;

@@ -27,10 +27,10 @@ struct plan {
     bool simple;
 };
 struct spelling {
-    u64 key; /* the bytes of the head */
-    u8 base, index;
-    bool of_twin, wide; /* wide: there is a displacement, 4 bytes in front of the immediate */
-    u8 imm_bytes;       /* the guest instruction's last ones, to be put behind @bytes */
+    u64 key;              /* the bytes of the head */
+    u8 base, index, home; /* home: what R15 is */
+    bool of_twin, wide;   /* wide: there is a displacement, 4 bytes in front of the immediate */
+    u8 imm_bytes;         /* the guest instruction's last ones, to be put behind @bytes */
     u8 len;
     u8 bytes[RESPELL_BYTES_MAX];
 };

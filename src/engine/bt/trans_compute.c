@@ -1,8 +1,8 @@
 /* trans_compute.c - COMPUTE instructions: copied when they have no memory operand (trans_homed.c;
  * homed registers of rare ones are loaded into the host registers of the same numbers, and stored
- * after), respelled with [base + T2] otherwise, a homed register operand being TB. What may run on
- * the host at all is engine/common's decision (thunk_plan). x87 and MMX: trans_x87.c. Gathers are
- * left to the interpreter.
+ * after), respelled with [base + T2] otherwise, a homed register operand being T1, T2 or TB. What
+ * may run on the host at all is engine/common's decision (thunk_plan). x87 and MMX: trans_x87.c.
+ * Gathers are left to the interpreter.
  *
  * Which accesses need more than AC (measured with AC = 1: operands of 2, 4 and 8 bytes trap at
  * every misaligned address, those of 16 and more never; VCVTPH2PS is checked element by element):
@@ -90,15 +90,16 @@ static bool is_simple_lea(const struct insn *i)
  * ------------------------------------------------------------------------------
  */
 
-/* Emit the instruction on @at; false when it cannot be spelled so. */
-static bool spell(struct trans *t, const struct compute *c, struct em_mem at)
+/* Emit the instruction on @at, with @home for a homed register; false when that cannot be
+ * spelled. */
+static bool spell(struct trans *t, const struct compute *c, struct em_mem at, u8 home)
 {
     struct respell_map map = {
-        .gpr = {RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, TB, TB, R12, R13, R14, TB},
+        .gpr = {RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, home, home, R12, R13, R14, home},
         .base = at.base,
         .index = at.index,
         .disp = at.disp};
-    static_assert(HOMED == (1 << R10 | 1 << R11 | 1 << R15), "TB in their place");
+    static_assert(HOMED == (1 << R10 | 1 << R11 | 1 << R15), "@home in their place");
     struct spelling s;
     if (!plan_spell(t->bt->plans, &s, t->i, c->how == HOW_ALIGNED_TWIN ? &c->plan : NULL, &map))
         return false;
@@ -109,12 +110,40 @@ static u8 homed_operand(const struct compute *c)
 {
     return c->homed ? (u8)__builtin_ctz(c->homed) : REG_NONE;
 }
+static bool is_in_group(const struct trans *t)
+{
+    return !t->is_second && t->groups.of[t->k] != GROUP_NONE;
+}
+/* A load that changes all of its register. */
+static bool is_whole_load(const struct insn *i)
+{
+    const u16 m = i->mnemonic;
+    return i->op[0].kind == OPND_REG && i->opsize >= 4 && i->fpu == FPU_NONE &&
+           (m == ZYDIS_MNEMONIC_MOV || m == ZYDIS_MNEMONIC_MOVZX || m == ZYDIS_MNEMONIC_MOVSX ||
+            m == ZYDIS_MNEMONIC_MOVSXD);
+}
+/* The host register for a homed operand beside @at: a temporary, if there is one. */
+static u8 home_beside(const struct trans *t, const struct compute *c, struct em_mem at)
+{
+    if (c->how >= HOW_WINDOW) return TB;
+    if (at.index == REG_NONE) return T2;
+    if (at.base != T1) return T1;
+    return is_whole_load(t->i) && !is_in_group(t) ? T1 : TB;
+}
 bool tr_spell(struct trans *t, const struct compute *c, struct em_mem at)
 {
-    u8 home = homed_operand(c);
-    if (home != REG_NONE) em_load_gs(&t->e, TB, gpr_off(home));
-    if (!spell(t, c, at)) return false;
-    if (home != REG_NONE && c->plan.gpr_written & 1u << home) em_store_gs(&t->e, gpr_off(home), TB);
+    const u8 reg = homed_operand(c);
+    if (reg == REG_NONE) return spell(t, c, at, TB);
+    const u8 home = home_beside(t, c, at);
+    const bool writes = c->plan.gpr_written >> reg & 1;
+    if (tr_homed_in(t, reg) != home && !is_whole_load(t->i)) em_load_gs(&t->e, home, gpr_off(reg));
+    if (!spell(t, c, at, home)) return false;
+    if (home != TB) {
+        tr_homed_hold(t, home, reg, writes);
+        return true;
+    }
+    if (writes) em_store_gs(&t->e, gpr_off(reg), TB);
+    tr_table_reload(t);
     return true;
 }
 
@@ -130,11 +159,15 @@ static void lookup(struct trans *t, const struct compute *c, u8 base)
 
 static bool access_plain(struct trans *t, const struct compute *c)
 {
+    if (tr_homed_is_direct(t) && (c->homed || t->holds.t1.reg)) {
+        const struct em_mem at = {t->i->base, T2, 0, (s32)t->i->disp};
+        em_lea_disp(&t->e, T2, at.base, at.disp);
+        tr_lookup(t, T2);
+        return tr_spell(t, c, at);
+    }
     u8 base = tr_address(t, 0);
     lookup(t, c, base);
-    if (!tr_spell(t, c, tr_at(base))) return false;
-    if (c->homed) tr_table_reload(t);
-    return true;
+    return tr_spell(t, c, tr_at(base));
 }
 
 static bool access_window(struct trans *t, const struct compute *c)
@@ -143,7 +176,7 @@ static bool access_window(struct trans *t, const struct compute *c)
     lookup(t, c, T1);
     tr_window(t, t->i->mem_bytes, t->i->mem_bytes >= 16);
     if (!tr_spell(t, c, tr_at(T1))) return false;
-    tr_table_reload(t);
+    if (!c->homed) tr_table_reload(t);
     return true;
 }
 
@@ -182,7 +215,7 @@ static bool spell_on_copy(struct trans *t, const struct compute *c)
     em_mov_imm(&t->e, T2, SAVE_VALUE);
     if (homed_operand(c) != REG_NONE) em_load_gs(&t->e, TB, gpr_off(homed_operand(c)));
     em_byte(&t->e, 0x65);
-    if (!spell(t, c, (struct em_mem){T2, REG_NONE, 0, 0})) return false;
+    if (!spell(t, c, (struct em_mem){T2, REG_NONE, 0, 0}, TB)) return false;
     if (c->homed & c->plan.gpr_written) em_store_gs(&t->e, gpr_off(homed_operand(c)), TB);
     return true;
 }
@@ -283,11 +316,6 @@ static enum how choose(const struct trans *t, const struct compute *c)
 static bool host_has(const struct bt *bt, const struct plan *p)
 {
     return (!p->avx512 || bt->has_avx512) && (!p->avx || bt->has_avx);
-}
-
-static bool is_in_group(const struct trans *t)
-{
-    return !t->is_second && t->groups.of[t->k] != GROUP_NONE;
 }
 
 static enum tr with_memory(struct trans *t, const struct compute *c)

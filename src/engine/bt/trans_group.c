@@ -220,7 +220,6 @@ static bool access_first(struct trans *t, const struct compute *c, struct group 
     if (g->test || how.how != HOW_ALIGNED_TWIN) how.how = HOW_PLAIN;
     look_up(t, g);
     if (!tr_spell(t, &how, (struct em_mem){T1, g->tested ? REG_NONE : T2, 0, at})) return false;
-    if (c->homed) tr_table_reload(t);
     if (!g->tested) em_lea_sum(&t->e, T1, T1, T2);
     em_store_gs(&t->e, slot_off(t, g), T1);
     g->emitted = true;
@@ -233,7 +232,6 @@ static bool access_other(struct trans *t, const struct compute *c, const struct 
     if (t->was_in_t1 != g) em_load_gs(&t->e, T1, slot_off(t, g));
     const s32 at = (s32)(disp_of(t->i, t->off) - g->lo) - ahead(g);
     if (!tr_spell(t, &how, (struct em_mem){T1, REG_NONE, 0, at})) return false;
-    if (c->homed) tr_table_reload(t);
     return true;
 }
 

@@ -47,7 +47,7 @@ void tr_group_prelude(struct trans *t, const struct group *g, u32 otherwise);
 /** tr_compute_plan - what is known of @t->i, of class COMPUTE. */
 void tr_compute_plan(struct trans *t, struct compute *c);
 /** tr_spell - the instruction with its memory operand at [base + index + disp]; false: there is no
- * such spelling. TB is lost when a homed register is an operand. */
+ * such spelling. T1 or T2, unless it is part of @at, may hold a homed operand then. */
 bool tr_spell(struct trans *t, const struct compute *c, struct em_mem at);
 /** tr_is_groupable - may it be a member of a group? */
 bool tr_is_groupable(const struct trans *t, const struct compute *c);

@@ -169,7 +169,9 @@ static u8 uses(const struct form *f, u8 reg)
 
 /* What an instruction does to T1 and T2. */
 enum kind {
-    TAKES,  /* uses them as it likes, and the registers' places */
+    TAKES, /* uses them as it likes, and the registers' places */
+    TAKES_T1,
+    TAKES_T2,
     LEAVES, /* leaves them alone, but may fault or jump */
     COMPUTES,
     COMPUTES_LEA,
@@ -195,6 +197,11 @@ static enum kind kind_of(const struct insn *i, const struct compute *c)
     return (i->fpu == FPU_NONE && !divides) || i->fpu == FPU_VEX ? COMPUTES : LEAVES;
 }
 
+u8 tr_homed_in(const struct trans *t, u8 reg)
+{
+    if (!is_homed(reg)) return REG_NONE;
+    return t->holds.t1.reg == reg ? T1 : t->holds.t2.reg == reg ? T2 : REG_NONE;
+}
 static struct hold *hold_at(struct trans *t, u8 tmp)
 {
     return tmp == T1 ? &t->holds.t1 : &t->holds.t2;
@@ -205,19 +212,51 @@ static void store(struct trans *t, u8 tmp)
     if (h->dirty) em_store_gs(&t->e, gpr_off(h->reg), tmp);
     h->dirty = false;
 }
+void tr_homed_hold(struct trans *t, u8 tmp, u8 reg, bool dirty)
+{
+    struct hold *other = hold_at(t, tmp == T1 ? T2 : T1);
+    if (other->reg == reg) *other = (struct hold){0};
+    *hold_at(t, tmp) = (struct hold){reg, dirty};
+}
 void tr_homed_store(struct trans *t)
 {
     store(t, T1);
     store(t, T2);
 }
 
+static bool is_tested(const struct trans *t)
+{
+    return t->bt->hints && t->bt->hints->tested[t->off / 8] >> (t->off % 8) & 1;
+}
+static u8 group_of(const struct trans *t) { return t->is_second ? GROUP_NONE : t->groups.of[t->k]; }
+bool tr_homed_is_direct(const struct trans *t)
+{
+    const struct insn *i = t->i;
+    return i->row == INSN_COMPUTE && i->mode == ISA_64 && t->compute->how <= HOW_ALIGNED_TWIN &&
+           !t->compute->plan.high && i->base < GPRS && !is_homed(i->base) && i->index >= GPRS &&
+           i->seg < FS && i->addrsize == 8 && group_of(t) == GROUP_NONE && !is_tested(t);
+}
+
+/* What the instruction at hand does to what T1 and T2 hold. It may be entered anew after a fault of
+ * the first form when it is the second, and then holds nothing. */
+static enum kind kind_now(const struct trans *t)
+{
+    const enum kind kind = kind_of(t->i, t->compute);
+    const u8 group = group_of(t);
+    if (kind != TAKES || t->is_second || t->i->row != INSN_COMPUTE) return kind;
+    if (group != GROUP_NONE) return t->groups.g[group].first == t->k ? TAKES : TAKES_T1;
+    return tr_homed_is_direct(t) ? TAKES_T2 : TAKES;
+}
+
 void tr_homed_settle(struct trans *t, bool left)
 {
-    if (!t->holds.t1.reg && !t->holds.t2.reg) return;
-    const enum kind kind = left ? TAKES : kind_of(t->i, t->compute);
+    struct holds *h = &t->holds;
+    if (!h->t1.reg && !h->t2.reg) return;
+    const enum kind kind = left ? TAKES : kind_now(t);
     if (kind < COMPUTES) tr_homed_store(t);
-    if (kind == TAKES) t->holds = (struct holds){0};
-    if (t->bt->v->count_insns && !t->count_at) t->holds.t2.reg = 0; /* counting takes it */
+    if (kind == TAKES || kind == TAKES_T1) h->t1.reg = 0;
+    if (kind == TAKES || kind == TAKES_T2) h->t2.reg = 0;
+    if (t->bt->v->count_insns && !t->count_at) h->t2.reg = 0; /* counting takes it */
 }
 
 /* Host instructions, about, that the uses of @reg in the run from here on need: when each names its
@@ -238,7 +277,10 @@ static void add_use(struct cost *s, const struct insn *i, enum kind kind, u8 reg
     } else {
         form_of(&f, i);
         rw = uses(&f, reg);
-        place = !(rw & OPND_W) ? 1 : f.bytes < 8 ? COST_PART - !(rw & OPND_R) : rw;
+        place = !(rw & OPND_W) ? 1
+                : f.bytes < 8  ? COST_PART - !(rw & OPND_R)
+                : rw & OPND_R  ? COST_UPDATE
+                               : 1;
     }
     s->in_memory += place;
     if (!s->uses++) s->first = rw;
@@ -261,24 +303,20 @@ static bool is_worth_holding(const struct trans *t, u8 reg)
 
 /* ---- operands -------------------------------------------------------------------------------- */
 
-static u8 holder(const struct trans *t, u8 reg)
-{
-    if (!is_homed(reg)) return REG_NONE;
-    return t->holds.t1.reg == reg ? T1 : t->holds.t2.reg == reg ? T2 : REG_NONE;
-}
 /* T1 or T2, but not @kept, the better one to be taken. */
 static u8 choose(struct trans *t, u8 kept)
 {
     if (kept == T1) return T2;
     if (kept == T2) return T1;
-    if (!t->holds.t2.reg) return T2;
-    if (!t->holds.t1.reg && !t->was_in_t1) return T1;
-    return t->holds.t2.dirty && !t->was_in_t1 ? T1 : T2;
+    const bool t1_free = !t->holds.t1.reg && !t->was_in_t1;
+    if (t1_free && !t->groups.count) return T1; /* some accesses leave it alone */
+    if (!t->holds.t2.reg) return T2;            /* members of groups leave this one */
+    return t1_free || (t->holds.t2.dirty && !t->was_in_t1) ? T1 : T2;
 }
 /* T1 or T2, which holds @reg from now on. @kept is not taken for it. */
 static u8 take(struct trans *t, u8 reg, bool load, u8 kept)
 {
-    u8 tmp = holder(t, reg);
+    u8 tmp = tr_homed_in(t, reg);
     if (tmp != REG_NONE) return tmp;
     tmp = choose(t, kept);
     store(t, tmp);
@@ -336,7 +374,7 @@ static bool put_test(struct trans *t, const struct form *f)
 {
     const u8 op = t->i->bytes[f->op_at];
     if ((op & 0xFE) != 0x84 || f->reg != f->rm) return false;
-    if (holder(t, f->rm) != REG_NONE || is_worth_holding(t, f->rm)) return false;
+    if (tr_homed_in(t, f->rm) != REG_NONE || is_worth_holding(t, f->rm)) return false;
     em_byte(&t->e, 0x65);
     if (f->bytes == 2) em_byte(&t->e, 0x66);
     if (f->bytes == 8) em_byte(&t->e, 0x48);
@@ -353,7 +391,7 @@ static bool put_constant(struct trans *t, const struct form *f)
     const u64 val = f->bytes == 8 ? t->i->imm : (u32)t->i->imm;
     if ((op & 0xF8) != 0xB8 || !(f->is & F_OPCODE) || f->modrm_at != f->op_at + 1) return false;
     if (f->bytes < 4 || val != (u64)(s64)(s32)val) return false;
-    if (holder(t, f->rm) != REG_NONE || is_worth_holding(t, f->rm)) return false;
+    if (tr_homed_in(t, f->rm) != REG_NONE || is_worth_holding(t, f->rm)) return false;
     em_byte(&t->e, 0x65);
     em_byte(&t->e, 0x48);
     em_byte(&t->e, 0xC7);
@@ -379,9 +417,9 @@ static void put_form(struct trans *t, const struct form *f)
     const bool zero = makes_zero(f, t->i);
     u8 kept = REG_NONE;
     if (put_constant(t, f) || put_test(t, f)) return;
-    if (reg_homed) kept = o.reg = holder(t, f->reg);
+    if (reg_homed) kept = o.reg = tr_homed_in(t, f->reg);
     if (rm_homed) {
-        o.rm = holder(t, f->rm);
+        o.rm = tr_homed_in(t, f->rm);
         if (o.rm != REG_NONE) kept = o.rm;
     }
     if (rm_homed && o.rm == REG_NONE && !both && may_name_place(f, rm_rw, true) &&
@@ -408,7 +446,7 @@ bool tr_homed_lea(struct trans *t)
     struct em_mem m = {i->base, i->index, i->scale, (s32)i->disp};
     u8 dst = i->op[0].reg;
     if (kind_of(i, t->compute) != COMPUTES_LEA) return false;
-    if (is_homed(i->base)) m.base = take(t, i->base, true, holder(t, i->index));
+    if (is_homed(i->base)) m.base = take(t, i->base, true, tr_homed_in(t, i->index));
     if (is_homed(i->index)) m.index = take(t, i->index, true, m.base);
     if (is_homed(dst)) {
         dst = take(t, dst, false, REG_NONE);

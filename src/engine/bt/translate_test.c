@@ -658,21 +658,21 @@ static u32 gen_homed(u8 *b)
         return n;
     }
     b[n++] = (u8)((memory ? 0x40 | base : 0xC0 | (rm & 7)) | digit << 3);
-    if (memory) b[n++] = (u8)rnd() & (below(2) ? 0x78 : 0x7F);
+    if (memory) b[n++] = (u8)rnd() & (below(8) ? 0x78 : 0x7F);
     return n;
 }
 static void homed_block(u32 insns)
 {
     T.b.count = T.guest_bytes = 0;
     T.guest_off = (u16)(below(4) ? below(PAGE_BYTES - 600) : 0);
-    add_mov(RBX, rnd_target(64) + (below(4) ? 0 : 300));
-    add_mov(RSI, below(4) ? rnd_target(64) : T.insn[0].imm + below(256));
+    add_mov(RBX, below(4) ? ARENA + 64 * below(120) : rnd_target(64));
+    add_mov(RSI, below(4) ? ARENA + 64 * below(120) : rnd_target(64));
     for (u32 tries = 0; tries < 200 && T.b.count < insns; tries++) {
         u8 b[32] = {0};
         struct insn i;
         u32 n = gen_homed(b);
         for (u32 k = n; k < n + 8; k++) b[k] = (u8)rnd();
-        if (!below(16)) n = gen_flow(b);
+        if (!below(50)) n = gen_flow(b);
         if (isa_decode(&i, b, n + 8, ISA_64) <= 0 || !is_wanted(&i)) continue;
         add_insn(i.bytes, i.len);
         if (ends_block(&T.insn[T.b.count - 1])) break;
