@@ -231,8 +231,7 @@ static bool access_other(struct trans *t, const struct compute *c, const struct 
     how.how = HOW_PLAIN;
     if (t->was_in_t1 != g) em_load_gs(&t->e, T1, slot_off(t, g));
     const s32 at = (s32)(disp_of(t->i, t->off) - g->lo) - ahead(g);
-    if (!tr_spell(t, &how, (struct em_mem){T1, REG_NONE, 0, at})) return false;
-    return true;
+    return tr_spell(t, &how, (struct em_mem){T1, REG_NONE, 0, at});
 }
 
 bool tr_group_access(struct trans *t, const struct compute *c)
