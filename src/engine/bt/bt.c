@@ -203,13 +203,15 @@ static bool may_enter(struct bt_state *s)
     return false;
 }
 
-/* Code offset of a jump to page offset @off through the jump cache. */
-static u32 far_jump(struct bt_state *s, u16 off)
+/* Code offset of a jump, from the same page, to @to through the jump table. */
+static u32 far_jump(struct bt_state *s, const struct bt_slot *to)
 {
     struct bt_out out = {
         .rw = s->code.rw + s->code.used, .off = s->code.used, .room = BT_BLOCK_CODE_BYTES};
     u32 at = s->code.used;
-    s->code.used = (u32)align_up(at + bt_translate_jump(&s->bt, off, &out), 16);
+    out.page = to->page;
+    out.wanders = far_wanders(&s->far, to->page, far_page_id(to));
+    s->code.used = (u32)align_up(at + bt_translate_jump(&s->bt, to->b.guest_off, &out), 16);
     return at;
 }
 
@@ -224,7 +226,7 @@ static void link_exit(struct bt_state *s, u32 exit_site)
     if (!to || make_room(s)) return;
     if (s->code.flushes != flushes || s->code.drops != drops) return;
     if (is_cross(to)) {
-        code_patch_jump(&s->code, site, far_jump(s, to->b.guest_off));
+        code_patch_jump(&s->code, site, far_jump(s, to));
         return;
     }
     u32 target = to->b.code_off + to->b.near_off + (forward ? BT_POLL_BYTES : 0);
@@ -238,7 +240,8 @@ static enum x_result take_back(struct bt_state *s)
     struct vcpu *v = s->v;
     gpa_t gpa;
     const u64 rip = v->rip;
-    v->rip = v->eng.code_base + (u32)v->eng.exit_site;
+    const u32 off = bt_note_place(s, (u32)v->eng.exit_site);
+    v->rip = v->eng.code_base + off;
     const struct block *b = block_find(&s->decoded, v, &gpa);
     const struct insn *i = b ? b->first : cache_crosser(&s->decoded, v, v->rip);
     switch (i ? i->mnemonic : 0) {
@@ -288,6 +291,10 @@ enum x_result bt_serve_step(struct bt_state *s)
 static enum x_result serve(struct bt_state *s, u32 why)
 {
     struct vcpu *v = s->v;
+    if (why != BT_EXIT_LOOKUP) {
+        const u32 off = bt_note_place(s, v->eng.exit_arg);
+        v->rip = v->eng.code_base + off;
+    }
     switch (why) {
     case BT_EXIT_LOOKUP:
         v->rip = v->eng.exit_arg;
@@ -295,17 +302,15 @@ static enum x_result serve(struct bt_state *s, u32 why)
         if (unlikely(s->far.stale > FAR_STALE_MAX)) jump_clear_slots(s);
         return likely(is_canonical(v, v->rip)) ? X_JUMP : take_back(s);
     case BT_EXIT_LINK:
-        v->rip = v->eng.code_base + (u32)v->eng.exit_arg;
         v->stats.bt_exit_link++;
         link_exit(s, (u32)v->eng.exit_site);
         return X_JUMP;
     case BT_EXIT_POLL:
         v->stats.bt_exit_poll++;
-        v->rip = v->eng.code_base + (u32)v->eng.exit_arg;
         atomic_store(&s->armed,
                      true); /* whoever made it unreadable may have been late: see bt_kick */
         return X_JUMP;
-    default: v->rip = v->eng.code_base + (u32)v->eng.exit_arg; return bt_serve_step(s);
+    default: return bt_serve_step(s);
     }
 }
 

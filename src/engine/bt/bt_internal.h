@@ -32,10 +32,9 @@
  * mapping host PC to guest PC the handler can have the interpreter do the whole instruction: page
  * fault, MMIO, crossing, traced page, #DE, whatever.
  *
- * RIP. Code is translated per guest-physical page and is position independent: v->code_base holds
- * the linear address of the page being executed; RIP-relative operands and return addresses are
- * made from it. Blocks have a far entry (T1 = the target's linear address; sets code_base) and a
- * near entry (jumps within the page).
+ * RIP. Code is translated by guest-physical page, position independent: RIP-relative operands
+ * and return addresses are made from jump_table.base of the page. Blocks have a far entry (T1 = the
+ * target's linear address: far.h) and a near entry (jumps within the page).
  *
  * Interrupts. Every near entry loads from a poll page which bt_kick() makes unreadable: the fault
  * is at an instruction boundary. Jumps forward within the page go behind the poll: a loop has
@@ -50,10 +49,10 @@ enum { T1 = R10, T2 = R11, TB = R15, TABLE_SHIFT = 28 };
 
 /* Why translated code came back to C. */
 enum bt_exit {
-    BT_EXIT_STEP,   /* execute the instruction at code_base + arg the precise way               */
-    BT_EXIT_LINK,   /* direct jump within the page to code_base + arg; site = patchable jump    */
+    BT_EXIT_STEP,   /* execute the instruction at place arg the precise way                     */
+    BT_EXIT_LINK,   /* direct jump within the page to place arg; site = patchable jump          */
     BT_EXIT_LOOKUP, /* target linear address in arg, not in the jump cache                      */
-    BT_EXIT_POLL,   /* kicked at a block's near entry: RIP = code_base + arg                    */
+    BT_EXIT_POLL,   /* kicked at a block's near entry: place arg                                */
 };
 
 /* ---- translation of one block (translate.c) ---- */
@@ -101,15 +100,17 @@ struct bt_out {
 /* Offsets in the code cache of the fixed pieces the blocks jump to (enter.S, copied there once).
  * All take what they say and may be jumped to with flags and every guest register live. */
 struct bt_stubs {
-    u32 step;    /* T1d = guest_off of the instruction                             */
-    u32 link;    /* T1d = guest_off of the target, T2d = code offset of the jump's rel32 field to
-               * patch, with SITE_FORWARD when it jumps forward */
+    u32 step;    /* T1d = place of the instruction (bt_place)                     */
+    u32 link;    /* T1d = place of the target, T2d = code offset of the jump's rel32 field to
+                  * patch, with SITE_FORWARD when it jumps forward */
     u32 lookup;  /* T1 = linear address of the target                              */
     u32 light;   /* T1d, T2d: see light.h                                         */
     u32 poll;    /* offset of the 8-byte-aligned poll word, relative like code      */
     u32 fill[2]; /* T1 = linear address whose entry is missing (read, write), T2 = host address to
                     go on at; TB is loaded (fill.S)               */
 };
+/* How exits tell where they are: page of the code cache, and offset in the guest's page. */
+static inline u32 bt_place(u32 page, u32 off) { return page << PAGE_SHIFT | off; }
 #define SITE_FORWARD (1u << 31)
 struct bt;
 /**

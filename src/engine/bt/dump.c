@@ -1,5 +1,6 @@
 /* dump.c - see dump.h. Called from signal handlers, too: no allocation, no lock. */
 #include "engine/bt/dump.h"
+#include "engine/bt/jump_cache.h"
 
 #include <stdio.h>
 
@@ -90,5 +91,5 @@ void bt_dump_bug(const struct bt_state *s, const struct bt_slot *slot, u64 pc, u
     dprintf(2, "translated code raised trap %llu at host address %#llx, block +%#llx\n",
             (unsigned long long)trap, (unsigned long long)pc,
             (unsigned long long)(pc - (u64)(uintptr_t)code_far(&s->code, slot)));
-    bt_dump_block(s, slot, s->v->eng.code_base + slot->b.guest_off, DUMP_ALL);
+    bt_dump_block(s, slot, bt_base_of(s, slot->page) + slot->b.guest_off, DUMP_ALL);
 }

@@ -155,7 +155,7 @@ bt_exit_lookup:
     mov $EXIT_LOOKUP, %r11d
     jmp leave
 
-/* bt_light() (light.h): T1d = page offset, T2d = kind and code offset behind. What comes back is where to go, with T1 =
+/* bt_light() (light.h): T1d = place, T2d = kind and code offset behind. What comes back is where to go, with T1 =
  * exit_arg; general registers and arithmetic flags are those of *v. */
     .globl bt_exit_light
     .globl bt_exit_leave

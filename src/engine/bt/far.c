@@ -87,7 +87,7 @@ bool far_move(struct far_links *f, struct jump_table *j, const struct bt_slot *s
     if (p->page != far_page_id(s)) *p = (struct far_page){far_page_id(s), ++f->lives, 0};
     if (far_settle(f, j, s, address)) return false;
     *old = j->base[s->page];
-    j->base[s->page] = address & PAGE_MASK;
+    far_set_home(j, s->page, far_tag(j, p), address & PAGE_MASK);
     p->moves++;
     return true;
 }

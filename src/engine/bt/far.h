@@ -62,6 +62,14 @@ static inline u64 far_tag(const struct jump_table *j, const struct far_page *p)
 {
     return (u64)j->epoch << 32 | p->life;
 }
+static inline void far_set_home(struct jump_table *j, u32 page, u64 tag, gva_t base)
+{
+    j->home[page] = tag;
+    j->base[page] = base;
+    if (!j->pair) return;
+    j->pair->home[page] = tag;
+    j->pair->base[page] = base;
+}
 /** far_wanders - is page @page of the code cache, with @id, entered at many addresses? Its blocks
  * then take their linear address from the jump, else from jump_table.base. */
 static inline bool far_wanders(const struct far_links *f, u32 page, u64 id)
@@ -85,24 +93,21 @@ static inline bool far_settle(const struct far_links *f, struct jump_table *j,
     const struct far_page *p = &f->page[s->page];
     if (far_is_home(f, j, s, address)) return true;
     if (p->page != far_page_id(s) || j->home[s->page] == far_tag(j, p)) return false;
-    j->home[s->page] = far_tag(j, p);
-    j->base[s->page] = address & PAGE_MASK;
+    far_set_home(j, s->page, far_tag(j, p), address & PAGE_MASK);
     return true;
 }
-/** far_fill - have the jump of @slot, which is in linear page @code_base, go to @to from now on.
- * Does nothing where that is not to be. */
+/** far_fill - have the jump of @slot go to @to from now on, unless that is not to be. */
 struct far_place {
     u64 address;
     const u8 *code;
 };
 static inline void far_fill(const struct far_links *f, struct jump_table *j, u32 slot,
-                            u64 code_base, struct far_place to)
+                            struct far_place to)
 {
     if (slot >= f->slots) return;
     const u32 page = f->page_of[slot];
     const struct far_page *p = &f->page[page];
-    if (p->moves > FAR_MOVES_MAX || j->home[page] != far_tag(j, p) || j->base[page] != code_base)
-        return;
+    if (p->moves > FAR_MOVES_MAX || j->home[page] != far_tag(j, p)) return;
     if (j->slot[slot] == f->miss[slot] && j->fills <= JUMP_FILLS) {
         if (j->fills < JUMP_FILLS) j->filled[j->fills] = slot;
         j->fills++;

@@ -418,15 +418,15 @@ static void test_slots(void **state)
     far_clear(&f, j, 1);
     assert_ptr_equal(j->slot[1], code + 10);
     assert_ptr_equal(j->slot[2], code + 20);
-    far_fill(&f, j, 1, 0x400000, place(0x7000, code + 40)); /* its page has no home */
+    far_fill(&f, j, 1, place(0x7000, code + 40)); /* its page has no home */
     assert_ptr_equal(j->slot[1], code + 10);
     assert_false(far_move(&f, j, &s, 0x400010, &old));
     assert_true(far_is_home(&f, j, &s, 0x400FF0));
     assert_int_equal(j->base[7], 0x400000);
     assert_false(far_is_home(&f, j, &s, 0x401000) || far_is_home(&f, j, &other, 0x400000));
-    far_fill(&f, j, 1, 0x400000, place(0x7000, code + 40));
-    far_fill(&f, j, 2, 0x400000, place(0x8000, code + 50));
-    far_fill(&f, j, 3, 0x400000, place(0x8000, code + 50)); /* there is none */
+    far_fill(&f, j, 1, place(0x7000, code + 40));
+    far_fill(&f, j, 2, place(0x8000, code + 50));
+    far_fill(&f, j, 3, place(0x8000, code + 50)); /* there is none */
     assert_ptr_equal(j->slot[1], code + 40);
     far_drop_page(&f, j, 7);
     assert_ptr_equal(j->slot[1], code + 10);
@@ -442,7 +442,7 @@ static void test_slots(void **state)
     assert_true(far_wanders(&f, 7, far_page_id(&s)) && !far_wanders(&f, 8, far_page_id(&s)));
     assert_false(far_move(&f, j, &s, 0x990000, &old)); /* too often: anywhere, but no slots */
     assert_true(far_is_home(&f, j, &s, 0x123000));
-    far_fill(&f, j, 1, 0x123000, place(0x7000, code + 40));
+    far_fill(&f, j, 1, place(0x7000, code + 40));
     assert_ptr_equal(j->slot[1], code + 10);
     free(j);
     far_fini(&f);

@@ -12,6 +12,7 @@
 #include "engine/bt/bt_state.h"
 #include "engine/bt/dump.h"
 #include "engine/bt/enter.h"
+#include "engine/bt/jump_cache.h"
 #include "mem/mem.h"
 
 /* Host register number (as encoded) to its place in gregs. */
@@ -34,7 +35,8 @@ static bool leave(struct fault *f, void (*exit)(void), u64 arg)
     f->uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)exit;
     return true;
 }
-static bool leave_step(struct fault *f) { return leave(f, bt_exit_step, f->mark->guest_off); }
+static u32 place_of(const struct fault *f) { return bt_place(f->slot->page, f->mark->guest_off); }
+static bool leave_step(struct fault *f) { return leave(f, bt_exit_step, place_of(f)); }
 
 /* Run the guest instruction's host code again from its start; the first one's is the near entry, as
  * the far entry needs T1. Behind a shared look-up that is its second form, which shares nothing:
@@ -135,7 +137,7 @@ static bool memory_fault(struct fault *f)
 {
     u64 poll = (u64)(uintptr_t)f->s->code.rx + BT_POLL_OFF;
     if (f->trap == EXC_PF && f->addr - poll < PAGE_BYTES)
-        return leave(f, bt_exit_poll, f->mark->guest_off);
+        return leave(f, bt_exit_poll, place_of(f));
     gva_t gva;
     if (f->trap == EXC_PF && bt_table_is_table_fault(f->s->tables, f->addr, &gva)) {
         f->s->v->stats.bt_table_pages++;

@@ -6,6 +6,7 @@
 #include "cpu/env.h"
 #include "engine/bt/bt_state.h"
 #include "engine/bt/enter.h"
+#include "engine/bt/jump_cache.h"
 #include "engine/common/block_run.h"
 #include "mem/mem.h"
 
@@ -22,7 +23,7 @@ static bool passes(const struct bt_state *s, gva_t gva, enum access kind)
 
 /**
  * bt_fill_inside - fill the entry of @gva for @kind; @pc is where the instruction starts again.
- * Returns -1 to do that, or the instruction's offset in its page: leave it to the interpreter.
+ * Returns -1 to do that, or the instruction's place: leave it to the interpreter.
  */
 s64 bt_fill_inside(struct vcpu *v, gva_t gva, u32 kind, u64 pc)
 {
@@ -38,7 +39,7 @@ s64 bt_fill_inside(struct vcpu *v, gva_t gva, u32 kind, u64 pc)
     if (mmu_walk(v, gva, kind, WALK_PEEK, &w) == 0 &&
         !(mem_page_trace(v->mem, w.gpa) & MEM_TRACE_CODE))
         bt_slow_site(s, slot, off, pc);
-    return off;
+    return bt_place(slot->page, off);
 }
 
 /* ---- which sites ----------------------------------------------------------------------------- */
@@ -70,7 +71,7 @@ bool bt_miss(struct bt_state *s, const struct bt_slot *slot, u16 off, u64 pc)
     }
     if (slot->tests == h->tests) return false; /* it has all the tests there are */
     s->sites.renew = slot;
-    s->sites.renew_rip = s->v->eng.code_base + slot->b.guest_off;
+    s->sites.renew_rip = bt_base_of(s, slot->page) + slot->b.guest_off;
     s->sites.renew_ctx = s->v->tlb.ctx;
     s->sites.renew_flushes = s->code.flushes;
     return true;

@@ -37,6 +37,7 @@ struct jump_table {
     u16 mark;      /* of targets of this table */
     u32 epoch;     /* how often one was emptied by then */
     u64 root;      /* for user code: where the page tables are */
+    struct jump_table *pair; /* of the supervisor: the other table its code may change to */
     /* slots from 1 to known are empty, but for those in filled[]; which has overflowed when there
      * are more than it can hold: then any may be filled */
     u32 known, fills, life; /* life: far_links.life when that was so */

@@ -178,11 +178,14 @@ struct jump_table *jump_current(struct bt_state *s)
         if (!take_over(s, j, key)) adopt(s, j, key);
         return j;
     }
-    for (u32 ac = 0; ac < 2; ac++)
-        adopt(
-            s,
-            jump_table_at(s->bt.table[ac], jump_kind(variant & VARIANT_VEC, variant & VARIANT_32)),
-            key);
+    const u32 kind = jump_kind(variant & VARIANT_VEC, variant & VARIANT_32);
+    struct jump_table *k[2] = {jump_table_at(s->bt.table[0], kind),
+                               jump_table_at(s->bt.table[1], kind)};
+    for (u32 ac = 0; ac < 2; ac++) {
+        adopt(s, k[ac], key);
+        k[ac]->pair = k[!ac];
+    }
+    k[0]->epoch = k[1]->epoch; /* homes are common to both */
     return j;
 }
 

@@ -22,4 +22,16 @@ void jump_take_slots(struct bt_state *s, const struct bt_out *out, const struct 
 struct jump_table *jump_current(struct bt_state *s);
 /** jump_add - remember in @j that the code at v->rip is @slot. */
 void jump_add(struct bt_state *s, struct jump_table *j, const struct bt_slot *slot);
+/* Linear address of the page that the block of @page, being executed, is in. */
+static inline gva_t bt_base_of(const struct bt_state *s, u32 page)
+{
+    if (unlikely(s->far.page[page].moves > FAR_MOVES_MAX)) return s->v->eng.code_base;
+    return jump_of(s->v, s->variant)->base[page];
+}
+/* What an exit says (bt_place) to v->eng.code_base; returns the offset. */
+static inline u32 bt_note_place(const struct bt_state *s, u64 place)
+{
+    s->v->eng.code_base = bt_base_of(s, (u32)place >> PAGE_SHIFT);
+    return (u32)place & (PAGE_BYTES - 1);
+}
 #endif

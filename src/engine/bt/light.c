@@ -7,6 +7,7 @@
 #include "cpu/seg.h"
 #include "cpu/tsc.h"
 #include "engine/bt/enter.h"
+#include "engine/bt/jump_cache.h"
 #include "engine/bt/table_internal.h"
 #include "engine/bt/x87.h"
 
@@ -24,14 +25,14 @@ enum {
 struct light {
     struct bt_state *s;
     struct vcpu *v;
-    u32 off, behind;
+    u32 place, off, behind; /* of the instruction */
 };
 
 /* ---- ways to go on --------------------------------------------------------------------------- */
 
 static const u8 *to_step(const struct light *l)
 {
-    l->v->eng.exit_arg = l->off;
+    l->v->eng.exit_arg = l->place;
     return (const u8 *)(uintptr_t)bt_exit_step;
 }
 
@@ -331,12 +332,13 @@ static const u8 *(*const light_fn[LIGHTS])(struct light *) = {
     [LIGHT_VECTORS] = light_vectors,
 };
 
-const u8 *bt_light(struct vcpu *v, u32 off, u32 t2, u32 flags)
+const u8 *bt_light(struct vcpu *v, u32 place, u32 t2, u32 flags)
 {
     struct light l;
     l.s = state_of(v);
     l.v = v;
-    l.off = off;
+    l.place = place;
+    l.off = bt_note_place(l.s, place);
     l.behind = t2 & (u32)(BIT(LIGHT_SHIFT) - 1);
     v->rflags = (v->rflags & ~(u64)RFLAGS_ARITH) | (flags >> 8 & 0xD5) | (flags & 1) << 11;
     const u32 kind = t2 >> LIGHT_SHIFT;

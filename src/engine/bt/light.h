@@ -2,7 +2,7 @@
  * function called on the host stack, with the guest's vector registers where they are, after which
  * translated code goes on, here or at the instruction's target.
  *
- * A site puts its page offset into T1 and the code offset behind itself, with the kind above it,
+ * A site puts its place into T1 and the code offset behind itself, with the kind above it,
  * into T2 and jumps to stubs.light; enter.S stores the general registers and the arithmetic flags
  * into *v, calls bt_light() and goes where that says with what *v then holds. Whatever is not the
  * plain case is left to the ordinary step, with nothing changed: faults, single-stepping, missing
@@ -25,14 +25,14 @@ enum { LIGHT_SHIFT = 26 }; /* of the kind in T2 */
 static_assert(BT_CODE_BYTES == 1 << LIGHT_SHIFT, "T2 of a light exit: kind | code offset");
 
 /**
- * bt_light - execute the instruction at page offset @off, called from enter.S.
+ * bt_light - execute the instruction at @place (bt_place), called from enter.S.
  * @t2     kind << LIGHT_SHIFT | code offset behind the site
  * @flags  AX after LAHF and SETO AL: the arithmetic flags
  * Returns where to go on: translated code, or an exit of enter.S, with T1 in v->eng.exit_arg.
  * General registers only, and aligned accesses only: the guest's vector registers may be live, and
  * AC is set.
  */
-const u8 *bt_light(struct vcpu *v, u32 off, u32 t2, u32 flags);
+const u8 *bt_light(struct vcpu *v, u32 place, u32 t2, u32 flags);
 /** bt_light_note_iret - an IRETQ was just executed: remember the segments it loaded with their
  * descriptors, so that the next one with the same needs only compare. */
 void bt_light_note_iret(struct bt_state *s);

@@ -176,14 +176,14 @@ static const u8 *entry_of(const struct lockstep *l, struct bt_state *s)
 {
     struct bt_code *c = &s->code;
     const u32 near = l->slot->b.code_off + l->slot->b.near_off, at = c->used;
-    const u32 off = l->slot->b.guest_off;
+    const u32 place = bt_place(l->slot->page, l->slot->b.guest_off);
     struct insn poll;
     if (c->rx[near] != JMP_REL32) {
         ASSERT(isa_decode(&poll, c->rx + near, INSN_BYTES_MAX, ISA_64) == POLL_BYTES,
                "the poll has %u bytes", poll.len);
-        c->rw[at] = 0x41; /* mov r10d, off; jmp link */
+        c->rw[at] = 0x41; /* mov r10d, place; jmp link */
         c->rw[at + 1] = 0xBA;
-        memcpy(c->rw + at + 2, &off, sizeof off);
+        memcpy(c->rw + at + 2, &place, sizeof place);
         c->rw[at + 6] = c->rw[near] = JMP_REL32;
         code_patch_jump(c, at + 7, c->stubs.link);
         code_patch_jump(c, near + 1, at);
@@ -196,12 +196,14 @@ static void translated(struct lockstep *l, struct vcpu *v)
 {
     struct bt_state *s = state_of(v);
     v->eng.code_base = v->rip & PAGE_MASK;
-    jump_current(s);
+    s->variant = bt_variant_of(s);
+    far_set_home(jump_current(s), l->slot->page, 0, v->eng.code_base);
     v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
     v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
     l->why = bt_enter(v, l->entry);
     bt_x87_save(s);
-    v->rip = l->why == BT_EXIT_LOOKUP ? v->eng.exit_arg : v->eng.code_base + (u32)v->eng.exit_arg;
+    v->rip = v->eng.exit_arg;
+    if (l->why != BT_EXIT_LOOKUP) v->rip = v->eng.code_base + (v->eng.exit_arg & (PAGE_BYTES - 1));
     registers_save(l, v, &l->after[TRANSLATED]);
 }
 

@@ -93,6 +93,6 @@ const u8 *bt_quick_jump(struct vcpu *v, u64 address)
     const struct far_place to = {address, code};
     v->stats.bt_far_jumps++;
     if (!may_cross(address)) /* a slot knows the page of its first byte only */
-        far_fill(&s->far, jumps, by, v->eng.code_base, to);
+        far_fill(&s->far, jumps, by, to);
     return code;
 }

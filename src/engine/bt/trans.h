@@ -59,6 +59,8 @@ static inline bool is_homed(u8 reg) { return reg < GPRS && HOMED >> reg & 1; }
 static inline size_t gpr_off(u8 reg) { return offsetof(struct vcpu, gpr) + 8u * reg; }
 /* REX.W of an operation on a word */
 static inline u32 tr_width(const struct trans *t) { return t->is32 ? EM_32 : EM_64; }
+/* Page offset @off as exits tell it (bt_internal.h). */
+static inline u32 tr_place(const struct trans *t, u32 off) { return bt_place(t->out->page, off); }
 static inline u16 next_off(const struct trans *t) { return (u16)(t->off + t->i->len); }
 static inline bool is_checked(const struct trans *t)
 {
@@ -78,6 +80,8 @@ static inline void tr_table_reload(struct trans *t)
 void tr_cold(struct trans *t, enum cold_kind kind, u32 site, s64 arg);
 /** tr_jump_stub - jmp to the stub at code-cache offset @stub. */
 void tr_jump_stub(struct trans *t, u32 stub);
+/** tr_base - @dst = linear address of the page being executed. TB is loaded, and may be @dst. */
+void tr_base(struct trans *t, u8 dst);
 /** tr_code_address - @dst = linear address of page offset @off (any distance). */
 void tr_code_address(struct trans *t, u8 dst, s64 off);
 /** tr_poll - stop here when kicked. */
@@ -139,10 +143,6 @@ enum tr tr_leave(struct trans *t);
 enum tr tr_call(struct trans *t);
 enum tr tr_ret(struct trans *t);
 enum tr tr_jmp_mem_or_reg(struct trans *t);
-/* trans_x87.c; @p is the plan of i */
-struct plan;
-enum tr tr_x87(struct trans *t, const struct plan *p);
-void tr_put_x87(struct trans *t, const struct cold *c);
 /* trans_string.c */
 enum tr tr_movs(struct trans *t);
 enum tr tr_stos(struct trans *t);

@@ -15,6 +15,7 @@
 
 #include "engine/bt/plan.h"
 #include "engine/bt/trans_system.h"
+#include "engine/bt/trans_x87.h"
 
 /* ---- without memory operand
  * ----------------------------------------------------------------------

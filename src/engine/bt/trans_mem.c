@@ -33,7 +33,7 @@ static void effective_const(struct trans *t, s64 disp, u8 dst)
 {
     const struct insn *i = t->i;
     if (i->base == BASE_RIP) {
-        em_load_gs(&t->e, dst, offsetof(struct vcpu, eng.code_base));
+        tr_base(t, dst);
         add_const(t, dst, disp + next_off(t));
         if (i->addrsize == 4) em_mov32(&t->e, dst, dst);
     } else {

@@ -121,7 +121,7 @@ enum tr tr_leave(struct trans *t)
 static void push_return_address(struct trans *t)
 {
     new_top(t);
-    em_load_gs(&t->e, TB, offsetof(struct vcpu, eng.code_base));
+    tr_base(t, TB);
     em_mem_op(&t->e, EM_LEA, tr_width(t), TB, (struct em_mem){TB, REG_NONE, 0, next_off(t)});
     push_reg(t, TB);
 }

@@ -225,7 +225,7 @@ enum tr tr_mov_to_cr(struct trans *t)
 static enum tr light(struct trans *t, enum bt_light kind, enum tr then)
 {
     enum { MOV_IMM32_BYTES = 6, JMP_BYTES = 5 };
-    em_mov_imm(&t->e, T1, t->off);
+    em_mov_imm(&t->e, T1, tr_place(t, t->off));
     const u32 behind = t->code_off + t->e.n + MOV_IMM32_BYTES + JMP_BYTES;
     em_mov_imm(&t->e, T2, behind | (u32)kind << LIGHT_SHIFT);
     tr_jump_stub(t, t->bt->stubs.light);

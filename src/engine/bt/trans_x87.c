@@ -11,7 +11,7 @@
 
 #include "engine/bt/light.h"
 #include "engine/bt/plan.h"
-#include "engine/bt/trans.h"
+#include "engine/bt/trans_x87.h"
 
 #define GS_X87(f) (offsetof(struct vcpu, eng_x87) + offsetof(struct engine_x87, f))
 enum { WIDE = 10, FCW_MASKS = 6 /* bits, from bit 0 */ };
@@ -36,7 +36,7 @@ static void need_registers(struct trans *t)
 void tr_put_x87(struct trans *t, const struct cold *c)
 {
     em_mov(&t->e, RCX, TB);
-    em_mov_imm(&t->e, T1, c->off);
+    em_mov_imm(&t->e, T1, tr_place(t, c->off));
     em_mov_imm(&t->e, T2, (t->code_off + c->back) | (u32)LIGHT_X87 << LIGHT_SHIFT);
     tr_jump_stub(t, t->bt->stubs.light);
 }
@@ -219,7 +219,7 @@ enum tr tr_x87(struct trans *t, const struct plan *p)
     if (t->i->fpu >= FPU_SSE) return TR_NONE; /* #XM, with TOP and tags changed already */
     const enum tr r = put_insn(t, p);
     if (r != TR_NEXT || !p->x87_pointers || t->has_x87_base) return r;
-    em_load_gs(&t->e, T1, offsetof(struct vcpu, eng.code_base));
+    tr_base(t, T1);
     em_store_gs(&t->e, GS_X87(base), T1);
     t->has_x87_base = true;
     return r;

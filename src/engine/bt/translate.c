@@ -1,7 +1,7 @@
 /* translate.c - one block of decoded guest instructions to host code: entries, control flow, exits.
  * See bt_internal.h for the conventions.
  *
- *   far entry:   mov T2, [TB + jump_table.base of the page]; mov gs:[code_base], T2
+ *   far entry:   lea T2, [T1 - block's page offset]; mov gs:[code_base], T2   if the page wanders
  *   near entry:  mov T2d, [poll word]
  *   the instructions, in order
  *   exits taken rarely ("cold")
@@ -13,6 +13,7 @@
 #include "cpu/insn_exec.h"
 #include "engine/bt/code.h"
 #include "engine/bt/trans_system.h"
+#include "engine/bt/trans_x87.h"
 
 /* ---- exits ----------------------------------------------------------------------------------- */
 
@@ -29,9 +30,23 @@ void tr_jump_stub(struct trans *t, u32 stub)
     em_fix32(&t->e, site, stub - t->code_off);
 }
 
+/* A field of the jump table in use, from TB. */
+static s32 jump_field(const struct trans *t, size_t off)
+{
+    return jump_at(jump_kind(t->bt->vec_loaded, t->is32), off);
+}
+
+void tr_base(struct trans *t, u8 dst)
+{
+    const size_t off = offsetof(struct jump_table, base) + t->out->page * sizeof(u64);
+    const struct em_mem base = {TB, REG_NONE, 0, jump_field(t, off)};
+    if (t->out->wanders) em_load_gs(&t->e, dst, offsetof(struct vcpu, eng.code_base));
+    else em_mem_op(&t->e, EM_MOV_LOAD, EM_64, dst, base);
+}
+
 void tr_code_address(struct trans *t, u8 dst, s64 off)
 {
-    em_load_gs(&t->e, dst, offsetof(struct vcpu, eng.code_base));
+    tr_base(t, dst);
     if (off == (s64)(s32)off) {
         em_mem_op(&t->e, EM_LEA, tr_width(t), dst, (struct em_mem){dst, REG_NONE, 0, (s32)off});
     } else {
@@ -41,12 +56,6 @@ void tr_code_address(struct trans *t, u8 dst, s64 off)
 }
 
 static bool in_page(s64 off) { return off >= 0 && off < (s64)PAGE_BYTES; }
-
-/* A field of the jump table in use, from TB. */
-static s32 jump_field(const struct trans *t, size_t off)
-{
-    return jump_at(jump_kind(t->bt->vec_loaded, t->is32), off);
-}
 
 /* In place: each jump has its own prediction. An entry that does not match is looked up the long
  * way. */
@@ -84,7 +93,7 @@ static void put_slot_jump(struct trans *t)
     const size_t off = offsetof(struct jump_table, slot) + slot * sizeof(u64);
     em_jump_mem(&t->e, (struct em_mem){TB, REG_NONE, 0, jump_field(t, off)});
     o->slot_miss[o->slots++] = (u16)t->e.n;
-    put_exit_site(t, 0, t->off);
+    put_exit_site(t, 0, tr_place(t, t->off));
     put_exit_site(t, 1, slot);
     tr_jump_stub(t, t->bt->stubs.lookup);
 }
@@ -110,7 +119,7 @@ void tr_branch(struct trans *t, int cc, s64 target)
 
 static void put_step(struct trans *t, u16 off)
 {
-    em_mov_imm(&t->e, T1, off);
+    em_mov_imm(&t->e, T1, tr_place(t, off));
     tr_jump_stub(t, t->bt->stubs.step);
 }
 
@@ -152,7 +161,7 @@ static void put_fill(struct trans *t, const struct cold *c)
 static void put_lookup(struct trans *t, const struct cold *c)
 {
     em_load_gs(&t->e, RCX, SAVE_JUMP);
-    put_exit_site(t, 0, c->off);
+    put_exit_site(t, 0, tr_place(t, c->off));
     tr_jump_stub(t, t->bt->stubs.lookup);
 }
 
@@ -161,7 +170,7 @@ static void put_cold(struct trans *t, const struct cold *c)
     em_fix32(&t->e, c->site, t->e.n);
     switch (c->kind) {
     case COLD_LINK:
-        em_mov_imm(&t->e, T1, (u64)c->arg);
+        em_mov_imm(&t->e, T1, tr_place(t, (u32)c->arg));
         em_mov_imm(&t->e, T2, (t->code_off + c->site) | (c->arg > c->off ? SITE_FORWARD : 0));
         tr_jump_stub(t, t->bt->stubs.link);
         break;
@@ -354,12 +363,13 @@ void tr_poll(struct trans *t)
 
 static void put_entries(struct trans *t)
 {
-    const size_t base = offsetof(struct jump_table, base) + t->out->page * sizeof(u64);
-    if (t->out->wanders) em_lea_disp(&t->e, T2, T1, -(s32)t->block_off);
-    else
-        em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T2,
-                  (struct em_mem){TB, REG_NONE, 0, jump_field(t, base)});
-    em_store_gs(&t->e, offsetof(struct vcpu, eng.code_base), T2);
+    if (t->out->wanders) {
+        em_lea_disp(&t->e, T2, T1, -(s32)t->block_off);
+        em_store_gs(&t->e, offsetof(struct vcpu, eng.code_base), T2);
+    } else {
+        em_bytes(&t->e, "\x0F\x1F\x44\0\0",
+                 5); /* nop: room for a jump, when the block is dropped */
+    }
     t->near = t->e.n;
     tr_poll(t);
 }
