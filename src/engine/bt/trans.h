@@ -42,6 +42,7 @@ struct trans {
     const struct compute *compute;         /* of i, where it is of class COMPUTE */
     struct holds holds;                    /* before i, then after it */
     bool is_last;                          /* no further instruction of the block follows i */
+    s32 rsp_late; /* still to be added to RSP, in a run of pushes or pops */
     bool has_x87; /* an instruction before has seen to the guest's x87 registers being loaded */
     bool has_x87_base; /* and to eng_x87.base */
     bool is32;         /* 32-bit code: flat segments but FS and GS, addresses end at 4 GiB */
@@ -65,6 +66,11 @@ static inline u16 next_off(const struct trans *t) { return (u16)(t->off + t->i->
 static inline bool is_checked(const struct trans *t)
 {
     return t->bt->hints && t->bt->hints->checked[t->off / 8] >> (t->off % 8) & 1;
+}
+/* Is i, at hand, to be accessed by its group? */
+static inline bool is_in_group(const struct trans *t)
+{
+    return !t->is_second && t->groups.of[t->k] != GROUP_NONE;
 }
 /* @reg itself, or @tmp with its value. */
 static inline u8 tr_guest(struct trans *t, u8 reg, u8 tmp)
@@ -140,6 +146,8 @@ enum tr tr_compute(struct trans *t);
 enum tr tr_push(struct trans *t);
 enum tr tr_pop(struct trans *t);
 enum tr tr_leave(struct trans *t);
+/** tr_rsp_settle - add to RSP what is still to be added: the block ends within a run. */
+void tr_rsp_settle(struct trans *t);
 enum tr tr_call(struct trans *t);
 enum tr tr_ret(struct trans *t);
 enum tr tr_jmp_mem_or_reg(struct trans *t);

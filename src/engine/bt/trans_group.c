@@ -18,6 +18,8 @@
  * (tr_group_prelude). Where the first access traps unless aligned, and no other is beyond it,
  * there is no test.
  */
+#include <Zydis/Mnemonic.h>
+
 #include "cpu/insn_exec.h"
 #include "engine/bt/trans.h"
 
@@ -27,41 +29,7 @@ static size_t slot_off(const struct trans *t, const struct group *g)
 {
     return offsetof(struct vcpu, eng.group) + 8u * (size_t)(g - t->groups.g);
 }
-static s64 disp_of(const struct insn *i, u16 off)
-{
-    return i->base == BASE_RIP ? i->disp + off + i->len : i->disp;
-}
-
-/* The general registers @i writes; ENDS when it ends all groups: it calls C code, or may do so. */
-enum { ENDS = 1 << GPRS };
-static u32 written(const struct insn *i, const struct compute *c)
-{
-    if (i->row == INSN_COMPUTE) return c->plan.ok && !c->plan.x87 ? c->plan.gpr_written : ENDS;
-    insn_exec_fn *exec = insn_row_exec(i->row);
-    if (exec == x_jcc || exec == x_nop) return 0;
-    if (exec == x_push_reg || exec == x_push_imm) return 1 << RSP;
-    if (exec == x_pop_reg) return 1u << RSP | 1u << (i->op[0].reg & 15);
-    return ENDS;
-}
-static bool depends(const struct group *g, u32 regs)
-{
-    return regs & ENDS || (g->base < GPRS && regs >> g->base & 1) ||
-           (g->index < GPRS && regs >> g->index & 1);
-}
-
-/* Traps a misaligned operand of this instruction before it is accessed? */
-static bool must_be_aligned(const struct insn *i, const struct compute *c)
-{
-    return i->mem_bytes < 16 || c->how == HOW_ALIGNED_TWIN || c->plan.aligned;
-}
-
-enum { GAIN = 3, GAIN_WINDOW = 10, COST = 2, COST_TEST = 5 }; /* host instructions, about */
-static u32 gain(const struct compute *c) { return c->how == HOW_WINDOW ? GAIN_WINDOW : GAIN; }
-
-static bool is_tested_at(const struct trans *t, u16 off)
-{
-    return t->bt->hints && t->bt->hints->tested[off / 8] >> (off % 8) & 1;
-}
+static bool bit_at(const u8 *bits, u16 off) { return bits[off / 8] >> (off % 8) & 1; }
 
 struct finder {
     struct trans *t;
@@ -71,42 +39,165 @@ struct finder {
     u64 able; /* instructions that may be members */
     u16 off[BT_BLOCK_INSNS];
     u32 written[BT_BLOCK_INSNS];
+    s64 added[BT_BLOCK_INSNS]; /* to RSP */
 };
 
-/* Is @k, which may be a member, of the same kind as @g and near? Then it is taken in. */
-static bool take(const struct finder *f, struct group *g, u32 k)
+/* ---- instructions that push and pop ---- */
+
+static insn_exec_fn *row_of(const struct insn *i)
+{
+    return i->row == INSN_COMPUTE || i->row == INSN_UD ? NULL : insn_row_exec(i->row);
+}
+static bool is_push(const struct insn *i)
+{
+    return row_of(i) == x_push_reg || row_of(i) == x_push_imm || row_of(i) == x_call_rel;
+}
+static bool is_pop(const struct insn *i) { return row_of(i) == x_pop_reg || row_of(i) == x_ret; }
+
+/* May @i, which pushes or pops 8 bytes, be a member? */
+static bool is_stack_access(const struct trans *t, const struct insn *i, u16 off)
+{
+    const struct bt_hints *h = t->bt->hints;
+    const bool jumps = row_of(i) == x_call_rel || row_of(i) == x_ret;
+    if (i->mode != ISA_64 || i->stack_bytes != 8 || !(is_push(i) || is_pop(i))) return false;
+    if (jumps && i->opsize != 8) return false;
+    if (i->op[0].kind == OPND_REG && i->op[0].reg == RSP) return false;
+    return !h || !(bit_at(h->checked, off) || bit_at(h->stepped, off));
+}
+
+/* What @i adds to RSP; UNKNOWN: that, or it does not change it in such a way. */
+static const s64 UNKNOWN = INT64_MIN;
+static s64 added_to_rsp(const struct insn *i)
+{
+    if (i->mode != ISA_64) return UNKNOWN;
+    if (row_of(i) == x_push_reg || row_of(i) == x_push_imm) return -(s64)i->stack_bytes;
+    if (row_of(i) == x_pop_reg && i->op[0].reg != RSP) return i->stack_bytes;
+    if (i->row != INSN_COMPUTE || i->opsize != 8 || i->op[0].kind != OPND_REG ||
+        i->op[0].file != RF_GPR || i->op[0].reg != RSP)
+        return UNKNOWN;
+    if (i->mnemonic == ZYDIS_MNEMONIC_LEA)
+        return i->base == RSP && i->index == REG_NONE && i->addrsize == 8 ? i->disp : UNKNOWN;
+    if (i->opnds < 2 || i->op[1].kind != OPND_IMM || (s64)i->imm != (s32)i->imm) return UNKNOWN;
+    if (i->mnemonic == ZYDIS_MNEMONIC_ADD) return (s64)i->imm;
+    return i->mnemonic == ZYDIS_MNEMONIC_SUB ? -(s64)i->imm : UNKNOWN;
+}
+
+/* The general registers @i writes; ENDS when it ends all groups: it calls C code, or may do so. */
+enum { ENDS = 1 << GPRS };
+static u32 written(const struct insn *i, const struct compute *c)
+{
+    if (i->row == INSN_COMPUTE) return c->plan.ok && !c->plan.x87 ? c->plan.gpr_written : ENDS;
+    if (row_of(i) == x_jcc || row_of(i) == x_nop) return 0;
+    if (row_of(i) == x_push_reg || row_of(i) == x_push_imm) return 1 << RSP;
+    if (row_of(i) == x_pop_reg) return 1u << RSP | 1u << (i->op[0].reg & 15);
+    return ENDS;
+}
+
+/* Does @k leave the address of @g's operands unknown? Else *moved is where RSP is. */
+static bool breaks(const struct finder *f, const struct group *g, u32 k, s64 *moved)
+{
+    const u32 regs = f->written[k];
+    const bool rsp = g->base == RSP && regs >> RSP & 1;
+    const s64 added = rsp ? f->added[k] : 0;
+    const u32 others = rsp ? regs & ~(1u << RSP) : regs;
+    if (added == UNKNOWN) return true;
+    *moved += added;
+    return others & ENDS || (g->base < GPRS && others >> g->base & 1) ||
+           (g->index < GPRS && others >> g->index & 1);
+}
+
+/* ---- members ---- */
+
+/* The operand of a possible member. */
+struct operand {
+    u8 base, index, scale, rw;
+    u32 bytes;
+    s64 disp;
+};
+static struct operand operand_of(const struct finder *f, u32 k)
 {
     const struct insn *i = &f->insn[k];
-    if (i->base != g->base || i->index != g->index || i->scale != g->scale) return false;
-    const s64 lo = disp_of(i, f->off[k]), hi = lo + i->mem_bytes;
+    if (i->row != INSN_COMPUTE)
+        return is_push(i) ? (struct operand){RSP, REG_NONE, 0, OPND_W, 8, -8}
+                          : (struct operand){RSP, REG_NONE, 0, OPND_R, 8, 0};
+    const s64 off = i->base == BASE_RIP ? f->off[k] + i->len : 0;
+    return (struct operand){i->base, i->index, i->scale, i->mem_rw, i->mem_bytes, i->disp + off};
+}
+
+/* Traps a misaligned operand of this instruction before it is accessed? */
+static bool must_be_aligned(const struct insn *i, const struct compute *c)
+{
+    return i->row != INSN_COMPUTE || i->mem_bytes < 16 || c->how == HOW_ALIGNED_TWIN ||
+           c->plan.aligned;
+}
+
+/* Host instructions, about. COST_SPLIT: when T1 is in the last bytes of a page. */
+enum { GAIN = 3, GAIN_WINDOW = 10, COST = 2, COST_TEST = 5, COST_SPLIT = 30 };
+static u32 gain(const struct finder *f, u32 k)
+{
+    if (f->insn[k].row != INSN_COMPUTE) return GAIN + 1;
+    return f->c[k].how == HOW_WINDOW ? GAIN_WINDOW : GAIN + (f->insn[k].disp != 0);
+}
+static u32 cost(const struct group *g)
+{
+    return COST + (g->test ? COST_TEST + (COST_SPLIT << g->zone >> PAGE_SHIFT) : 0);
+}
+
+/* Is @k, which may be a member, of the same kind as @g and near, RSP having moved? Then it is taken
+ * in. */
+static bool take(const struct finder *f, struct group *g, u32 k, s64 moved)
+{
+    const struct operand o = operand_of(f, k);
+    if (o.base != g->base || o.index != g->index || o.scale != g->scale) return false;
+    const s64 lo = o.disp + moved, hi = lo + o.bytes;
     const s64 least = lo < g->lo ? lo : g->lo, most = hi > g->hi ? hi : g->hi;
     if (most - least > GROUP_SPAN_MAX) return false;
     g->lo = least;
     g->hi = most;
-    g->writes |= (i->mem_rw & OPND_W) != 0;
-    g->tested |= is_tested_at(f->t, f->off[k]);
+    g->writes |= (o.rw & OPND_W) != 0;
+    g->tested |= f->t->bt->hints && bit_at(f->t->bt->hints->tested, f->off[k]);
+    f->t->groups.disp[k] = lo;
     return true;
+}
+
+/* Does T1 survive @k, no member? */
+static bool spares_t1(const struct finder *f, u32 k)
+{
+    const struct insn *i = &f->insn[k];
+    if (i->row != INSN_COMPUTE) return row_of(i) == x_jcc;
+    return !i->mem_bytes && !f->c[k].plan.mem && !f->c[k].homed;
 }
 
 /* The group that begins with @first; returns its members, 0 when it is not worth it. */
 static u64 collect(const struct finder *f, struct group *g, u32 first)
 {
-    const struct insn *i = &f->insn[first];
+    const struct operand o = operand_of(f, first);
     u64 members = BIT(first);
-    *g = (struct group){.base = i->base, .index = i->index, .scale = i->scale, .first = (u8)first};
-    g->lo = g->hi = disp_of(i, f->off[first]);
-    take(f, g, first);
-    u32 sum = f->c[first].how == HOW_WINDOW ? GAIN_WINDOW : 0;
-    for (u32 k = first; !depends(g, f->written[k]) && f->able >> k > 1;) {
+    s64 moved = 0;
+    bool spared = true;
+    *g = (struct group){.base = o.base, .index = o.index, .scale = o.scale, .first = (u8)first};
+    g->lo = g->hi = o.disp;
+    take(f, g, first, 0);
+    u32 sum = f->insn[first].row == INSN_COMPUTE && f->c[first].how == HOW_WINDOW ? GAIN_WINDOW : 0;
+    for (u32 k = first; !breaks(f, g, k, &moved) && f->able >> k > 1;) {
         k++;
-        if (!(f->able & BIT(k)) || !take(f, g, k)) continue;
+        if (!(f->able & BIT(k)) || !take(f, g, k, moved)) {
+            spared = spared && spares_t1(f, k);
+            continue;
+        }
         members |= BIT(k);
-        sum += gain(&f->c[k]);
+        sum += gain(f, k);
+        g->kept |= !spared;
     }
     if (members == BIT(first)) return 0;
-    g->test = g->hi - g->lo > i->mem_bytes || !must_be_aligned(i, &f->c[first]);
+    g->test = g->hi - g->lo > o.bytes || !must_be_aligned(&f->insn[first], &f->c[first]);
     for (g->zone = MASK_LOW_MIN; g->hi - g->lo > 1 << g->zone;) g->zone++;
-    return sum > COST + (g->test ? COST_TEST : 0) ? members : 0;
+    return sum > cost(g) ? members : 0;
+}
+
+static bool is_able(struct trans *t, const struct insn *i, const struct compute *c, u16 off)
+{
+    return i->row == INSN_COMPUTE ? tr_is_groupable(t, c) : is_stack_access(t, i, off);
 }
 
 static void find_able(struct finder *f, struct trans *t, const struct block *b,
@@ -122,7 +213,8 @@ static void find_able(struct finder *f, struct trans *t, const struct block *b,
         const struct insn *i = t->i = &b->first[k];
         f->off[k] = at;
         f->written[k] = written(i, &c[k]);
-        if (i->row == INSN_COMPUTE && tr_is_groupable(t, &c[k])) f->able |= BIT(k);
+        f->added[k] = added_to_rsp(i);
+        if (is_able(t, i, &c[k], at)) f->able |= BIT(k);
     }
 }
 
@@ -173,8 +265,9 @@ static void entry_test(struct trans *t, const struct group *g)
 
 static void look_up(struct trans *t, struct group *g)
 {
-    const s64 lowest = t->i->base == BASE_RIP ? g->lo - next_off(t) : g->lo;
-    tr_effective(t, (s32)(lowest + ahead(g) - t->i->disp), T1);
+    const s64 at = (g->base == BASE_RIP ? g->lo - next_off(t) : g->lo) + ahead(g);
+    if (t->i->row == INSN_COMPUTE) tr_effective(t, (s32)(at - t->i->disp), T1);
+    else em_lea_disp(&t->e, T1, RSP, (s32)at);
     if (g->test) page_test(t, g);
     tr_lookup(t, T1);
     g->back = t->e.n;
@@ -213,32 +306,44 @@ void tr_group_prelude(struct trans *t, const struct group *g, u32 otherwise)
 
 /* ---- the accesses ---------------------------------------------------------------------------- */
 
-static bool access_first(struct trans *t, const struct compute *c, struct group *g)
+struct em_mem tr_group_operand(struct trans *t)
 {
-    struct compute how = *c;
-    const s32 at = (s32)(disp_of(t->i, t->off) - g->lo) - ahead(g);
-    if (g->test || how.how != HOW_ALIGNED_TWIN) how.how = HOW_PLAIN;
-    look_up(t, g);
-    if (!tr_spell(t, &how, (struct em_mem){T1, g->tested ? REG_NONE : T2, 0, at})) return false;
-    if (!g->tested) em_lea_sum(&t->e, T1, T1, T2);
-    em_store_gs(&t->e, slot_off(t, g), T1);
-    g->emitted = true;
-    return true;
+    struct group *g = &t->groups.g[t->groups.of[t->k]];
+    const s32 at = (s32)(t->groups.disp[t->k] - g->lo) - ahead(g);
+    if (t->k == g->first) look_up(t, g);
+    else if (t->was_in_t1 != g) em_load_gs(&t->e, T1, slot_off(t, g));
+    return (struct em_mem){T1, t->k == g->first && !g->tested ? T2 : REG_NONE, 0, at};
 }
-static bool access_other(struct trans *t, const struct compute *c, const struct group *g)
+
+void tr_group_accessed(struct trans *t)
 {
-    struct compute how = *c;
-    how.how = HOW_PLAIN;
-    if (t->was_in_t1 != g) em_load_gs(&t->e, T1, slot_off(t, g));
-    const s32 at = (s32)(disp_of(t->i, t->off) - g->lo) - ahead(g);
-    return tr_spell(t, &how, (struct em_mem){T1, REG_NONE, 0, at});
+    struct group *g = &t->groups.g[t->groups.of[t->k]];
+    t->in_t1 = g;
+    if (t->k != g->first) return;
+    if (!g->tested) em_lea_sum(&t->e, T1, T1, T2);
+    if (g->kept) em_store_gs(&t->e, slot_off(t, g), T1);
+    g->emitted = true;
 }
 
 bool tr_group_access(struct trans *t, const struct compute *c)
 {
     struct group *g = &t->groups.g[t->groups.of[t->k]];
-    const bool done = t->k == g->first ? access_first(t, c, g) : access_other(t, c, g);
-    if (done) t->in_t1 = g;
-    else g->site = 0;
-    return done;
+    struct compute how = *c;
+    if (t->k != g->first || g->test || how.how != HOW_ALIGNED_TWIN) how.how = HOW_PLAIN;
+    const struct em_mem at = tr_group_operand(t);
+    if (!tr_spell(t, &how, at)) {
+        g->site = 0;
+        return false;
+    }
+    tr_group_accessed(t);
+    return true;
+}
+
+/* In a run of them only the first can fault: the others' bytes are in the page it accessed, and in
+ * the same way. */
+bool tr_group_goes_on(const struct trans *t)
+{
+    const struct groups *gs = &t->groups;
+    if (t->is_last || gs->of[t->k + 1] != gs->of[t->k]) return false;
+    return (is_push(t->i) && is_push(t->i + 1)) || (is_pop(t->i) && is_pop(t->i + 1));
 }

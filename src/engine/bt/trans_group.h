@@ -3,6 +3,7 @@
  * trans*.c. */
 #ifndef ENGINE_BT_TRANS_GROUP_H
 #define ENGINE_BT_TRANS_GROUP_H
+#include "engine/bt/emit.h"
 #include "engine/bt/plan.h"
 
 struct trans;
@@ -23,6 +24,7 @@ struct group {
     bool writes;  /* one of them does */
     bool tested;  /* that there is an entry is to be tested as well */
     bool emitted; /* the look-up */
+    bool kept;    /* not only T1 has to hold the host address: eng.group[] as well */
     u8 zone;      /* its bytes are fewer than 1 << zone */
     s64 lo, hi;   /* displacements; of BASE_RIP: offsets from the page's start */
     u32 site;     /* of the jump to its prelude, where the bytes are in two pages */
@@ -32,12 +34,21 @@ struct groups {
     u32 count;
     u8 first;              /* instruction from which on there is a second form of each */
     u8 of[BT_BLOCK_INSNS]; /* group of each instruction, or GROUP_NONE */
+    s64 disp
+        [BT_BLOCK_INSNS]; /* of a member's operand: from the base as the group's first finds it */
     struct group g[GROUPS_MAX];
 };
 /** tr_groups_find - the groups of @b, whose instructions are @c, into @t->groups. */
 void tr_groups_find(struct trans *t, const struct block *b, const struct compute *c);
 /** tr_group_access - the instruction at hand by its group. False: it has no such spelling. */
 bool tr_group_access(struct trans *t, const struct compute *c);
+/** tr_group_operand - where the operand of the member at hand is: [T1], or [T1 + T2]. Other uses of
+ * T2 are not spelled then. tr_group_accessed - to be called when it was accessed. */
+struct em_mem tr_group_operand(struct trans *t);
+void tr_group_accessed(struct trans *t);
+/** tr_group_goes_on - do this push (pop) and the next instruction belong to a run of pushes (pops)
+ * of one group? RSP need be right before the first of a run and behind the last one only. */
+bool tr_group_goes_on(const struct trans *t);
 /** tr_group_prelude - what to do where group @g lies in two pages: go on there all the same if both
  * are equally far from their host pages, else at @otherwise, where its first instruction stands
  * alone. */

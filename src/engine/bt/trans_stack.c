@@ -16,6 +16,71 @@ static void move_rsp(struct trans *t, s32 bytes)
     em_mem_op(&t->e, EM_LEA, tr_width(t), RSP, (struct em_mem){RSP, REG_NONE, 0, bytes});
 }
 
+/* ---- members of groups (trans_group.c) ------------------------------------------------------- */
+
+void tr_rsp_settle(struct trans *t)
+{
+    if (t->rsp_late) move_rsp(t, t->rsp_late);
+    t->rsp_late = 0;
+}
+
+static void moved_in_group(struct trans *t, s32 bytes)
+{
+    tr_group_accessed(t);
+    t->rsp_late += bytes;
+    if (!tr_group_goes_on(t)) tr_rsp_settle(t);
+}
+
+static enum tr push_in_group(struct trans *t)
+{
+    const struct insn_opnd *o = &t->i->op[0];
+    const struct em_mem at = tr_group_operand(t);
+    const u8 free = at.index == T2 ? TB : T2;
+    if (o->kind == OPND_IMM) {
+        em_rex(&t->e, EM_64, 0, at.index, at.base);
+        em_byte(&t->e, 0xC7);
+        em_modrm_mem(&t->e, 0, at);
+        em_u32(&t->e, (u32)t->i->imm);
+    } else {
+        em_mem_op(&t->e, EM_MOV_STORE, EM_64, tr_guest(t, o->reg, free), at);
+        if (is_homed(o->reg) && free == TB) tr_table_reload(t);
+    }
+    moved_in_group(t, -8);
+    return TR_NEXT;
+}
+
+static enum tr pop_in_group(struct trans *t)
+{
+    const u8 reg = t->i->op[0].reg;
+    const struct em_mem at = tr_group_operand(t);
+    const u8 free = at.index == T2 ? TB : T2, dst = is_homed(reg) ? free : reg;
+    em_mem_op(&t->e, EM_MOV_LOAD, EM_64, dst, at);
+    if (is_homed(reg)) {
+        em_store_gs(&t->e, gpr_off(reg), dst);
+        if (dst == TB) tr_table_reload(t);
+    }
+    moved_in_group(t, 8);
+    return TR_NEXT;
+}
+
+/* Never the first of its group, as there is none behind it. */
+static void call_in_group(struct trans *t)
+{
+    const struct em_mem at = tr_group_operand(t);
+    tr_code_address(t, T2, next_off(t));
+    em_mem_op(&t->e, EM_MOV_STORE, EM_64, T2, at);
+    moved_in_group(t, -8);
+}
+
+static void ret_in_group(struct trans *t)
+{
+    em_mem_op(&t->e, EM_MOV_LOAD, EM_64, T1, tr_group_operand(t));
+    t->rsp_late += 8 + (u16)t->i->imm;
+    tr_rsp_settle(t);
+}
+
+/* ---- instructions ---------------------------------------------------------------------------- */
+
 /* T1 = address of the new top element, T2 = its table entry */
 static void new_top(struct trans *t)
 {
@@ -59,6 +124,7 @@ enum tr tr_push(struct trans *t)
 {
     const struct insn_opnd *o = &t->i->op[0];
     if (!is_plain(t)) return TR_NONE;
+    if (is_in_group(t)) return push_in_group(t);
     if (o->kind == OPND_MEM) {
         load_operand(t);
         em_store_gs(&t->e, SAVE_VALUE, T1);
@@ -94,6 +160,7 @@ enum tr tr_pop(struct trans *t)
 {
     const struct insn_opnd *o = &t->i->op[0];
     if (!is_plain(t)) return TR_NONE;
+    if (is_in_group(t)) return pop_in_group(t);
     if (o->kind == OPND_MEM) {
         pop_mem(t);
         return TR_NEXT;
@@ -151,7 +218,8 @@ enum tr tr_call(struct trans *t)
 {
     if (!is_plain(t) || t->i->opsize != t->word) return TR_NONE;
     if (t->i->op[0].kind == OPND_REL) {
-        push_return_address(t);
+        if (is_in_group(t)) call_in_group(t);
+        else push_return_address(t);
         tr_branch(t, EM_JMP, next_off(t) + (s64)t->i->imm);
     } else {
         call_indirect(t);
@@ -162,10 +230,14 @@ enum tr tr_call(struct trans *t)
 enum tr tr_ret(struct trans *t)
 {
     if (!is_plain(t) || t->i->opsize != t->word) return TR_NONE;
-    u8 top = tr_pointer(t, RSP);
-    tr_lookup_read(t, top);
-    em_mem_op(&t->e, EM_MOV_LOAD, tr_width(t), T1, tr_at(top));
-    move_rsp(t, t->word + (u16)t->i->imm);
+    if (is_in_group(t)) {
+        ret_in_group(t);
+    } else {
+        u8 top = tr_pointer(t, RSP);
+        tr_lookup_read(t, top);
+        em_mem_op(&t->e, EM_MOV_LOAD, tr_width(t), T1, tr_at(top));
+        move_rsp(t, t->word + (u16)t->i->imm);
+    }
     tr_jump_table(t);
     return TR_END;
 }

@@ -445,6 +445,7 @@ static bool put_insns(struct trans *t, const struct block *b, const struct compu
         if (put_one(t) != TR_NEXT) return true;
     }
     tr_homed_store(t);
+    tr_rsp_settle(t);
     return false;
 }
 

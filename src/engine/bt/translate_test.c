@@ -680,6 +680,66 @@ static void homed_block(u32 insns)
     finish_block();
 }
 
+/* What functions do to their stack: around a boundary of pages, or not; sometimes misaligned. */
+static void add_on_stack(void)
+{
+    static const char *const op[] = {"4883ec", "4883c4", "488d6424"};
+    static const u8 disp8[][3] = {{0x48, 0x8B, 0x44}, {0x48, 0x89, 0x4C}, {0x4C, 0x89, 0x54},
+                                  {0x4C, 0x8B, 0x5C}, {0x48, 0x01, 0x54}, {0x48, 0x8D, 0x44},
+                                  {0x0F, 0x11, 0x44}, {0x0F, 0x10, 0x4C}};
+    u8 b[32] = {0};
+    struct insn i;
+    u32 n = 0;
+    switch (below(10)) {
+    case 0:
+    case 1:
+    case 2: /* push or pop reg */
+        if (below(2)) b[n++] = 0x41;
+        b[n] = (u8)((T.rng >> 20 & 1 ? 0x50 : 0x58) | below(8));
+        n++;
+        break;
+    case 3:
+        b[n++] = 0x6A;
+        b[n++] = (u8)rnd();
+        break;
+    case 4: {
+        const char *hex = op[below(ARRAY_LEN(op))];
+        for (unsigned byte; *hex; hex += 2, b[n++] = (u8)byte) sscanf(hex, "%2x", &byte);
+        b[n++] = (u8)(below(12) * 8 + (below(40) ? 0 : 4));
+        break;
+    }
+    case 5: /* xor eax, eax; mov rbp, rsp; leave; jcc */
+        n = below(2) ? 2 : 3;
+        memcpy(b, n == 2 ? (const u8[]){0x31, 0xC0, 0} : (const u8[]){0x48, 0x89, 0xE5}, n);
+        if (!below(8)) b[0] = 0x7F, n = 2;
+        if (!below(8)) b[0] = 0xC9, n = 1;
+        break;
+    default: {
+        const u8 *d = disp8[below(ARRAY_LEN(disp8))];
+        memcpy(b, d, 3);
+        b[3] = 0x24;
+        b[4] = (u8)(below(16) * 8 - (below(8) ? 0 : 16) + (below(60) ? 0 : 3));
+        n = 5;
+    }
+    }
+    if (isa_decode(&i, b, n + 8, ISA_64) <= 0 || !is_wanted(&i)) return;
+    add_insn(i.bytes, i.len);
+}
+static void stack_block(u32 insns)
+{
+    T.b.count = T.guest_bytes = 0;
+    T.guest_off = (u16)(below(4) ? below(PAGE_BYTES - 600) : 0);
+    const u64 page = ARENA + (1 + (u64)below(PAGES - 1)) * PAGE_BYTES;
+    const u64 near = below(2) ? page + (below(40) - 20) * 8 : rnd_target(8) & ~7ull;
+    add_mov(RSP, near + (below(24) ? 0 : 1 + below(7)));
+    while (T.b.count < insns) add_on_stack();
+    if (below(4)) {
+        const bool call = below(2);
+        add_insn(call ? (const u8[]){0xE8, 1, 2, 3, 4} : (const u8[]){0xC2, 8, 0}, call ? 5 : 3);
+    }
+    finish_block();
+}
+
 static void random_state(void)
 {
     struct vcpu *v = T.v, *w = T.w;
@@ -865,7 +925,7 @@ static u64 env_u64(const char *name, u64 otherwise)
     return s ? strtoull(s, NULL, 0) : otherwise;
 }
 
-enum { NEAR = 1 << 8, HOME = 1 << 9 };
+enum { NEAR = 1 << 8, HOME = 1 << 9, STACK = 1 << 10 };
 static void random_blocks(u32 insns, u64 cases)
 {
     u64 grouped = 0;
@@ -877,6 +937,7 @@ static void random_blocks(u32 insns, u64 cases)
         set_vectors(below(4));
         if (insns & NEAR) near_block(insns % NEAR);
         else if (insns & HOME) homed_block(insns % NEAR);
+        else if (insns & STACK) stack_block(1 + below(insns % STACK));
         else random_block(insns);
         if (!T.b.count) continue;
         random_state();
@@ -890,7 +951,7 @@ static void random_blocks(u32 insns, u64 cases)
                   ", misaligned %" PRIu64 ", found by tests %" PRIu64 "\n",
                   T.inlined, T.stepped, T.faulted, T.misaligned, T.tested);
     assert_true(insns == 1 || T.tested > 100);
-    assert_true(!(insns & NEAR) || grouped > cases / 4);
+    assert_true(!(insns & (NEAR | STACK)) || grouped > cases / 4);
 }
 static void test_single_instructions(void **state)
 {
@@ -912,6 +973,7 @@ static void test_groups(void **state)
     (void)state;
     begin();
     random_blocks(NEAR | 20, env_u64("BT_CASES", 30000));
+    random_blocks(STACK | 18, env_u64("BT_CASES", 60000));
 }
 
 /* Registers of the guest that live in memory. */
