@@ -131,8 +131,9 @@ static bool must_be_aligned(const struct insn *i, const struct compute *c)
            c->plan.aligned;
 }
 
-/* Host instructions, about. COST_SPLIT: when T1 is in the last bytes of a page. */
-enum { GAIN = 3, GAIN_WINDOW = 10, COST = 2, COST_TEST = 5, COST_SPLIT = 30 };
+/* Host instructions, about. COST_SPLIT: when T1 is in the last bytes of a page. WORTH: less does
+ * not make up for the second forms. */
+enum { GAIN = 3, GAIN_WINDOW = 10, COST = 2, COST_TEST = 5, COST_SPLIT = 30, WORTH = 2 };
 static u32 gain(const struct finder *f, u32 k)
 {
     if (f->insn[k].row != INSN_COMPUTE) return GAIN + 1;
@@ -140,7 +141,7 @@ static u32 gain(const struct finder *f, u32 k)
 }
 static u32 cost(const struct group *g)
 {
-    return COST + (g->test ? COST_TEST + (COST_SPLIT << g->zone >> PAGE_SHIFT) : 0);
+    return COST - !g->kept + (g->test ? COST_TEST + (COST_SPLIT << g->zone >> PAGE_SHIFT) : 0);
 }
 
 /* Is @k, which may be a member, of the same kind as @g and near, RSP having moved? Then it is taken
@@ -192,7 +193,7 @@ static u64 collect(const struct finder *f, struct group *g, u32 first)
     if (members == BIT(first)) return 0;
     g->test = g->hi - g->lo > o.bytes || !must_be_aligned(&f->insn[first], &f->c[first]);
     for (g->zone = MASK_LOW_MIN; g->hi - g->lo > 1 << g->zone;) g->zone++;
-    return sum > cost(g) ? members : 0;
+    return sum >= cost(g) + WORTH ? members : 0;
 }
 
 static bool is_able(struct trans *t, const struct insn *i, const struct compute *c, u16 off)
