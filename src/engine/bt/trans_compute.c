@@ -111,10 +111,6 @@ static u8 homed_operand(const struct compute *c)
 {
     return c->homed ? (u8)__builtin_ctz(c->homed) : REG_NONE;
 }
-static bool is_in_group(const struct trans *t)
-{
-    return !t->is_second && t->groups.of[t->k] != GROUP_NONE;
-}
 /* A load that changes all of its register. */
 static bool is_whole_load(const struct insn *i)
 {
