@@ -21,8 +21,6 @@ enum {
                                                          between two accesses */
     SAVE_ADDRESS = offsetof(struct vcpu, eng.save) + 16,
 };
-/* v->eng.mask[@n], n of enum bt_mask */
-#define GS_MASK(n) (offsetof(struct vcpu, eng.mask) + 8u * (n))
 
 struct trans {
     const struct bt *bt;
@@ -121,11 +119,6 @@ void tr_lookup(struct trans *t, u8 base);
 void tr_lookup_read(struct trans *t, u8 base);
 void tr_lookup_write(struct trans *t, u8 base);
 void tr_lookup_write_beside(struct trans *t, u8 base);
-/** tr_low_bits - @dst = bits 11:@from of @src (MASK_LOW_MIN <= from). */
-void tr_low_bits(struct trans *t, u8 dst, u8 src, u8 from);
-/** tr_entry_bits - @dst becomes 0 when host address @src, the sum of an address and its entry, may
- * be read, or written. */
-void tr_entry_bits(struct trans *t, u8 dst, u8 src, bool write);
 static inline struct em_mem tr_at(u8 base) { return (struct em_mem){base, T2, 0, 0}; }
 /** tr_window - the operand of @bytes at T1 may cross a page: exit to step if so. T1 and T2 stay; TB
  * is borrowed. Up to 16 bytes that includes everything in the last 16 bytes of a page, unless
@@ -146,8 +139,6 @@ enum tr tr_compute(struct trans *t);
 enum tr tr_push(struct trans *t);
 enum tr tr_pop(struct trans *t);
 enum tr tr_leave(struct trans *t);
-/** tr_rsp_settle - add to RSP what is still to be added: the block ends within a run. */
-void tr_rsp_settle(struct trans *t);
 enum tr tr_call(struct trans *t);
 enum tr tr_ret(struct trans *t);
 enum tr tr_jmp_mem_or_reg(struct trans *t);

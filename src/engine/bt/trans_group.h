@@ -54,6 +54,15 @@ bool tr_group_goes_on(const struct trans *t);
  * alone. */
 void tr_group_prelude(struct trans *t, const struct group *g, u32 otherwise);
 
+/* trans_stack.c */
+/** tr_rsp_settle - add to RSP what is still to be added: the block ends within a run. */
+void tr_rsp_settle(struct trans *t);
+/* trans_mem.c */
+/** tr_low_bits - @dst = bits 11:@from of @src (MASK_LOW_MIN <= from). */
+void tr_low_bits(struct trans *t, u8 dst, u8 src, u8 from);
+/** tr_entry_bits - @dst becomes 0 when host address @src, the sum of an address and its entry, may
+ * be read, or written. */
+void tr_entry_bits(struct trans *t, u8 dst, u8 src, bool write);
 /* trans_compute.c */
 /** tr_compute_plan - what is known of @t->i, of class COMPUTE. */
 void tr_compute_plan(struct trans *t, struct compute *c);

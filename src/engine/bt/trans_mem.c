@@ -16,6 +16,9 @@
  */
 #include "engine/bt/trans.h"
 
+/* v->eng.mask[@n], n of enum bt_mask */
+#define GS_MASK(n) (offsetof(struct vcpu, eng.mask) + 8u * (n))
+
 static bool fits_s32(s64 val) { return val == (s64)(s32)val; }
 
 /* dst += val */
