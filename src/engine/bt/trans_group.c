@@ -17,6 +17,13 @@
  * host's memory, too: then their entries are equal, and the first form is right for both
  * (tr_group_prelude). Where the first access traps unless aligned, and no other is beyond it,
  * there is no test.
+ *
+ * A group of RSP survives known changes of RSP (PUSH, POP, ADD, SUB, LEA): the displacements of its
+ * members count from where RSP was at the first. PUSH, POP, CALL and RET are members, too; in a run
+ * of them RSP moves once, behind the last (tr_group_goes_on).
+ *
+ * T1 is computed ahead of the lowest byte, so that its bits tell whether the group may lie in two
+ * pages (page_test).
  */
 #include <Zydis/Mnemonic.h>
 
