@@ -140,7 +140,7 @@ static bool must_be_aligned(const struct insn *i, const struct compute *c)
 
 /* Host instructions, about. COST_SPLIT: when T1 is in the last bytes of a page. WORTH: less does
  * not make up for the second forms. */
-enum { GAIN = 3, GAIN_WINDOW = 10, COST = 2, COST_TEST = 5, COST_SPLIT = 30, WORTH = 2 };
+enum { GAIN = 3, GAIN_WINDOW = 10, COST = 2, COST_TEST = 5, COST_SPLIT = 30, WORTH = 8 };
 static u32 gain(const struct finder *f, u32 k)
 {
     if (f->insn[k].row != INSN_COMPUTE) return GAIN + 1;
