@@ -43,7 +43,8 @@ struct finder {
     const struct insn *insn;
     const struct compute *c;
     u32 count;
-    u64 able; /* instructions that may be members */
+    u64 able;  /* instructions that may be members */
+    bool loop; /* the block jumps to its start: what is saved is saved often */
     u16 off[BT_BLOCK_INSNS];
     u32 written[BT_BLOCK_INSNS];
     s64 added[BT_BLOCK_INSNS]; /* to RSP */
@@ -139,7 +140,7 @@ static bool must_be_aligned(const struct insn *i, const struct compute *c)
 }
 
 /* Host instructions, about. COST_SPLIT: when T1 is in the last bytes of a page. WORTH: less does
- * not make up for the second forms. */
+ * not make up for the second forms, but in loops. */
 enum { GAIN = 3, GAIN_WINDOW = 10, COST = 2, COST_TEST = 5, COST_SPLIT = 30, WORTH = 8 };
 static u32 gain(const struct finder *f, u32 k)
 {
@@ -200,7 +201,7 @@ static u64 collect(const struct finder *f, struct group *g, u32 first)
     if (members == BIT(first)) return 0;
     g->test = g->hi - g->lo > o.bytes || !must_be_aligned(&f->insn[first], &f->c[first]);
     for (g->zone = MASK_LOW_MIN; g->hi - g->lo > 1 << g->zone;) g->zone++;
-    return sum >= cost(g) + WORTH ? members : 0;
+    return sum >= cost(g) + (f->loop ? 1 : WORTH) ? members : 0;
 }
 
 static bool is_able(struct trans *t, const struct insn *i, const struct compute *c, u16 off)
@@ -217,12 +218,14 @@ static void find_able(struct finder *f, struct trans *t, const struct block *b,
     f->c = c;
     f->count = (u32)min_u64(b->count, BT_BLOCK_INSNS);
     f->able = 0;
+    f->loop = false;
     for (u32 k = 0; k < f->count; at = (u16)(at + b->first[k++].len)) {
         const struct insn *i = t->i = &b->first[k];
         f->off[k] = at;
         f->written[k] = written(i, &c[k]);
         f->added[k] = added_to_rsp(i);
         if (is_able(t, i, &c[k], at)) f->able |= BIT(k);
+        if (i->op[0].kind == OPND_REL && at + i->len + (s64)i->imm == t->block_off) f->loop = true;
     }
 }
 
