@@ -15,8 +15,10 @@ static struct insn_shape *shapes;
 static int setup(void **state)
 {
     (void)state;
-    shapes = calloc(INSN_SHAPES, sizeof *shapes);
-    return shapes ? 0 : -1;
+    shapes = aligned_alloc(64, INSN_SHAPES * sizeof *shapes);
+    if (!shapes) return -1;
+    memset(shapes, 0, INSN_SHAPES * sizeof *shapes);
+    return 0;
 }
 static int teardown(void **state)
 {

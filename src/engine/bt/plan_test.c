@@ -19,10 +19,12 @@ struct rig {
 
 static int setup(void **state)
 {
-    struct rig *r = calloc(1, sizeof *r);
+    struct rig *r = aligned_alloc(64, align_up(sizeof *r, 64));
     *state = r;
-    if (r) r->seed = 0x5EED;
-    return r ? 0 : -1;
+    if (!r) return -1;
+    memset(r, 0, sizeof *r);
+    r->seed = 0x5EED;
+    return 0;
 }
 static int teardown(void **state)
 {
