@@ -75,7 +75,7 @@ enum { VCPU_GROUPS = 8 };
 /* Words an engine's generated code reaches through its pointer to struct vcpu; meaningless between
  * runs. */
 struct engine_words {
-    u64 code_base; /* linear address of the page being executed */
+    u64 code_base; /* linear address of the page being executed: after an exit, or if it wanders */
     u64 table;     /* translation table in use                  */
     u64 host_rsp;
     u64 exit_arg, exit_site;

@@ -16,7 +16,7 @@
 
 enum { HOMED = 1 << R10 | 1 << R11 | 1 << R15 };
 enum {
-    SAVE_JUMP = offsetof(struct vcpu, eng.save),      /* clobbered by stubs.jump */
+    SAVE_JUMP = offsetof(struct vcpu, eng.save),      /* RCX, during a jump's look-up */
     SAVE_VALUE = offsetof(struct vcpu, eng.save) + 8, /* a copy of a memory operand, or a word
                                                          between two accesses */
     SAVE_ADDRESS = offsetof(struct vcpu, eng.save) + 16,
