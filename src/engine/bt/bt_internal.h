@@ -123,7 +123,7 @@ struct bt;
 u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, struct bt_out *out,
                  struct bt_block *block);
 
-/** bt_translate_jump - emit at @out a jump, through the jump table, to offset @off from the page being
+/** bt_translate_jump - emit at @out a jump, by jump table, to offset @off from the page being
  * executed. Returns the bytes emitted. */
 u32 bt_translate_jump(const struct bt *bt, u16 off, struct bt_out *out);
 
