@@ -43,6 +43,7 @@
 #define ENGINE_BT_BT_INTERNAL_H
 #include "base/err.h"
 #include "cpu/vcpu.h"
+#include "engine/bt/hints.h"
 #include "engine/common/cache.h"
 
 enum { T1 = R10, T2 = R11, TB = R15, TABLE_SHIFT = 28 };
@@ -74,14 +75,6 @@ struct bt_block {
     u16 marks;
     u32 copy_off;               /* the guest code it was made of, in the code cache */
     const struct bt_mark *mark; /* [marks], ascending in host_off; the first [insns] in both */
-};
-/* What is known about instructions of a page, by byte offset, from earlier executions. */
-struct bt_hints {
-    u8 checked[PAGE_BYTES / 8]; /* may cross a page: translate with the explicit test */
-    u8 stepped[PAGE_BYTES /
-               8];             /* keeps faulting (MMIO, traced page): leave it to the interpreter */
-    u8 tested[PAGE_BYTES / 8]; /* entries are missing often: translate with a test (fill.c) */
-    u32 tests;                 /* how often a bit was set in tested      */
 };
 /* Emission target: @rw is written, @off is its place in the code cache (for rel32 to the stubs
  * below). */

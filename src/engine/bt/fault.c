@@ -58,7 +58,7 @@ static void retranslate(struct bt_state *s, const struct bt_slot *slot, u16 off,
 {
     const gpa_t gpa = slot->page_gpa + off;
     s->v->stats.bt_retranslations++;
-    hint_bits[off / 8] |= (u8)(1u << (off % 8));
+    bt_hint_set(hint_bits, off);
     code_kill(&s->code, gpa, gpa + 1);
 }
 
@@ -82,7 +82,7 @@ static bool misaligned(struct fault *f)
     u16 off = f->mark->guest_off;
     if (!p) return leave_step(f);
     struct bt_hints *h = code_hints_make(&f->s->code, p);
-    bool checked = h->checked[off / 8] >> (off % 8) & 1;
+    const bool checked = bt_hint(h->checked, off);
     retranslate(f->s, f->slot, off, checked ? h->stepped : h->checked);
     return leave_step(f);
 }

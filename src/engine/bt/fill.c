@@ -64,9 +64,8 @@ bool bt_miss(struct bt_state *s, const struct bt_slot *slot, u16 off, u64 pc)
     struct bt_page *p = code_page(&s->code, slot->page_gpa, slot->variant, false);
     if (!p) return false;
     struct bt_hints *h = code_hints_make(&s->code, p);
-    const u8 bit = (u8)(1u << (off % 8));
-    if (!(h->tested[off / 8] & bit)) {
-        h->tested[off / 8] |= bit;
+    if (!bt_hint(h->tested, off)) {
+        bt_hint_set(h->tested, off);
         h->tests++;
     }
     if (slot->tests == h->tests) return false; /* it has all the tests there are */

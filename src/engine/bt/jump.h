@@ -53,6 +53,12 @@ static inline u32 jump_index(u64 address)
     return (u32)bits(address, JUMP_SHIFT + JUMP_BITS - 1, JUMP_SHIFT);
 }
 
+/* May an instruction at @address go on in the next page? */
+static inline bool jump_may_cross(u64 address)
+{
+    return (address & ~PAGE_MASK) + INSN_BYTES_MAX > PAGE_BYTES;
+}
+
 enum { JUMP_TABLE_BYTES = (sizeof(struct jump_table) + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES };
 #define JUMP_AREA_BYTES ((u64)JUMP_KINDS * JUMP_TABLE_BYTES)
 static inline u32 jump_kind(bool vectors, bool is32) { return (u32)vectors | (u32)is32 << 1; }

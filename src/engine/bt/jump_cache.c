@@ -248,7 +248,7 @@ void jump_add(struct bt_state *s, struct jump_table *j, const struct bt_slot *sl
     j->code[n] = code;
     if (target_sign_extended(rip) == rip) targets_add(&s->targets, j->mark, rip, code);
     jump_note(s, rip);
-    if ((rip & ~PAGE_MASK) + INSN_BYTES_MAX > PAGE_BYTES) { /* may go on in the next page */
+    if (jump_may_cross(rip)) {
         u64 next = exec_page_hash(rip + PAGE_BYTES);
         s->exec_pages[next / 64] |= BIT(next % 64);
     }

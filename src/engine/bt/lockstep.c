@@ -308,8 +308,8 @@ static void hint_strings(struct bt_state *s, const struct block *b, gpa_t gpa)
         if (code_room(&s->code)) continue;
         struct bt_page *p = code_page(&s->code, gpa, bt_variant_of(s), true);
         u8 *stepped = code_hints_make(&s->code, p)->stepped;
-        if (stepped[off / 8] >> (off % 8) & 1) continue;
-        stepped[off / 8] |= (u8)(1u << (off % 8));
+        if (bt_hint(stepped, off)) continue;
+        bt_hint_set(stepped, off);
         code_kill(&s->code, (gpa & PAGE_MASK) + off, (gpa & PAGE_MASK) + off + 1);
     }
 }

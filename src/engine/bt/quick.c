@@ -15,9 +15,6 @@ static struct jump_table *table_of(const struct vcpu *v)
     return jump_of(v, ((const struct bt_state *)v->engine_state)->variant);
 }
 
-/* May an instruction at @address go on in the next page? */
-static bool may_cross(u64 address) { return (address & ~PAGE_MASK) + INSN_BYTES_MAX > PAGE_BYTES; }
-
 /* The block at linear @address; NULL when it takes more: no fast translation of the address, a page
  * not executed from before, or from elsewhere, an instruction that may cross a page, no block yet.
  */
@@ -26,7 +23,7 @@ static const struct bt_slot *find(struct vcpu *v, u64 address)
     struct bt_state *s = v->engine_state;
     const u64 n = (address >> PAGE_SHIFT) & (TLB_ENTRIES - 1);
     const u32 off = (u32)(address & ~PAGE_MASK);
-    if (may_cross(address)) return NULL;
+    if (jump_may_cross(address)) return NULL;
     if (!tlb_holds(&v->tlb, address, ACC_EXEC, (address & PAGE_MASK) | v->tlb.ctx)) return NULL;
     const u64 page = v->tlb.exec_page[n];
     if (!jump_is_noted(s, address, page)) return NULL;
@@ -92,7 +89,7 @@ const u8 *bt_quick_jump(struct vcpu *v, u64 address)
     if (!code) return NULL;
     const struct far_place to = {address, code};
     v->stats.bt_far_jumps++;
-    if (!may_cross(address)) /* a slot knows the page of its first byte only */
+    if (!jump_may_cross(address)) /* a slot knows the page of its first byte only */
         far_fill(&s->far, jumps, by, to);
     return code;
 }

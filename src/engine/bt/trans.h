@@ -61,10 +61,6 @@ static inline u32 tr_width(const struct trans *t) { return t->is32 ? EM_32 : EM_
 /* Page offset @off as exits tell it (bt_internal.h). */
 static inline u32 tr_place(const struct trans *t, u32 off) { return bt_place(t->out->page, off); }
 static inline u16 next_off(const struct trans *t) { return (u16)(t->off + t->i->len); }
-static inline bool is_checked(const struct trans *t)
-{
-    return t->bt->hints && t->bt->hints->checked[t->off / 8] >> (t->off % 8) & 1;
-}
 /* Is i, at hand, to be accessed by its group? */
 static inline bool is_in_group(const struct trans *t)
 {

@@ -14,6 +14,7 @@
 #include <Zydis/Mnemonic.h>
 
 #include "engine/bt/plan.h"
+#include "engine/bt/trans_hints.h"
 #include "engine/bt/trans_system.h"
 #include "engine/bt/trans_x87.h"
 

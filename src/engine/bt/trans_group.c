@@ -36,7 +36,6 @@ static size_t slot_off(const struct trans *t, const struct group *g)
 {
     return offsetof(struct vcpu, eng.group) + 8u * (size_t)(g - t->groups.g);
 }
-static bool bit_at(const u8 *bits, u16 off) { return bits[off / 8] >> (off % 8) & 1; }
 
 struct finder {
     struct trans *t;
@@ -70,7 +69,7 @@ static bool is_stack_access(const struct trans *t, const struct insn *i, u16 off
     if (i->mode != ISA_64 || i->stack_bytes != 8 || !(is_push(i) || is_pop(i))) return false;
     if (jumps && i->opsize != 8) return false;
     if (i->op[0].kind == OPND_REG && i->op[0].reg == RSP) return false;
-    return !h || !(bit_at(h->checked, off) || bit_at(h->stepped, off));
+    return !h || !(bt_hint(h->checked, off) || bt_hint(h->stepped, off));
 }
 
 /* What @i adds to RSP; UNKNOWN: that, or it does not change it in such a way. */
@@ -164,7 +163,7 @@ static bool take(const struct finder *f, struct group *g, u32 k, s64 moved)
     g->lo = least;
     g->hi = most;
     g->writes |= (o.rw & OPND_W) != 0;
-    g->tested |= f->t->bt->hints && bit_at(f->t->bt->hints->tested, f->off[k]);
+    g->tested |= f->t->bt->hints && bt_hint(f->t->bt->hints->tested, f->off[k]);
     f->t->groups.disp[k] = lo;
     return true;
 }

@@ -10,7 +10,7 @@
 #include <Zydis/Mnemonic.h>
 
 #include "cpu/insn_exec.h"
-#include "engine/bt/trans.h"
+#include "engine/bt/trans_hints.h"
 
 /* ---- forms ----------------------------------------------------------------------------------- */
 
@@ -224,10 +224,6 @@ void tr_homed_store(struct trans *t)
     store(t, T2);
 }
 
-static bool is_tested(const struct trans *t)
-{
-    return t->bt->hints && t->bt->hints->tested[t->off / 8] >> (t->off % 8) & 1;
-}
 static u8 group_of(const struct trans *t) { return t->is_second ? GROUP_NONE : t->groups.of[t->k]; }
 bool tr_homed_is_direct(const struct trans *t)
 {

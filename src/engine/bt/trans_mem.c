@@ -14,7 +14,7 @@
  * at once there: lock-free code depends on it. A misaligned one is not (only some processors
  * promise that, and only within a cache line). LOCK forms are left to the interpreter.
  */
-#include "engine/bt/trans.h"
+#include "engine/bt/trans_hints.h"
 
 /* v->eng.mask[@n], n of enum bt_mask */
 #define GS_MASK(n) (offsetof(struct vcpu, eng.mask) + 8u * (n))
@@ -134,11 +134,6 @@ static void test_entry(struct trans *t, u8 base, bool write, u8 keep)
     em_fix8(e, good);
     em_mov(e, RCX, keep);
     if (keep == TB) tr_table_reload(t);
-}
-
-static bool is_tested(const struct trans *t)
-{
-    return t->bt->hints && t->bt->hints->tested[t->off / 8] >> (t->off % 8) & 1;
 }
 
 void tr_lookup_read(struct trans *t, u8 base)

@@ -2,7 +2,7 @@
  * may fault. A misaligned stack is left to the interpreter, as are element sizes other than the
  * word of the code: 8 bytes, 4 in 32-bit code. Spec: SDM vol. 2A CALL, JMP, LEAVE; vol. 2B POP,
  * PUSH, RET. */
-#include "engine/bt/trans.h"
+#include "engine/bt/trans_hints.h"
 
 /* Where only a memory operand besides the stack can have been misaligned, that is taken for it. */
 static bool is_plain(const struct trans *t)

@@ -6,7 +6,7 @@
  * by the host's own REP, with host addresses in RSI and RDI meanwhile. Then the instruction starts
  * again, past the poll, until RCX is 0. Spec: SDM vol. 1 section 7.3.9; vol. 2A LODS; vol. 2B MOVS,
  * REP, STOS. */
-#include "engine/bt/trans.h"
+#include "engine/bt/trans_hints.h"
 
 /* Uses of eng.save while no guest instruction can fault. */
 enum {

@@ -5,6 +5,7 @@
 #include <Zydis/Mnemonic.h>
 
 #include "engine/bt/light.h"
+#include "engine/bt/trans_hints.h"
 #include "engine/bt/trans_system.h"
 #include "isa/respell.h"
 #include "mmu/mmu.h"

@@ -11,6 +11,7 @@
 
 #include "engine/bt/light.h"
 #include "engine/bt/plan.h"
+#include "engine/bt/trans_hints.h"
 #include "engine/bt/trans_x87.h"
 
 #define GS_X87(f) (offsetof(struct vcpu, eng_x87) + offsetof(struct engine_x87, f))

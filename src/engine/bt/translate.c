@@ -12,6 +12,7 @@
 
 #include "cpu/insn_exec.h"
 #include "engine/bt/code.h"
+#include "engine/bt/trans_hints.h"
 #include "engine/bt/trans_system.h"
 #include "engine/bt/trans_x87.h"
 
@@ -320,11 +321,6 @@ static bool wants_vectors(const struct trans *t)
     return !t->bt->vec_loaded && fpu >= FPU_SSE && fpu <= FPU_AVX512 && !t->bt->v->fpu_fault[fpu];
 }
 
-static bool is_stepped(const struct trans *t)
-{
-    return t->bt->hints && t->bt->hints->stepped[t->off / 8] >> (t->off % 8) & 1;
-}
-
 /* 32-bit code that 64-bit code cannot do alike: 16-bit addresses, and writes through CS. */
 static bool is_awkward(const struct insn *i)
 {
@@ -367,8 +363,8 @@ static void put_entries(struct trans *t)
         em_lea_disp(&t->e, T2, T1, -(s32)t->block_off);
         em_store_gs(&t->e, offsetof(struct vcpu, eng.code_base), T2);
     } else {
-        em_bytes(&t->e, "\x0F\x1F\x44\0\0",
-                 5); /* nop: room for a jump, when the block is dropped */
+        /* nop: room for a jump, when the block is dropped */
+        em_bytes(&t->e, "\x0F\x1F\x44\0\0", 5);
     }
     t->near = t->e.n;
     tr_poll(t);
