@@ -4,10 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/test.h"
+#include "child.h"
 #include "cpu/cpuid.h"
 #include "cpu/env.h"
 #include "cpu/vcpu_mode.h"
@@ -321,22 +320,17 @@ static void instructions_are_counted(void)
     rig_done(&r, &engine_bt);
 }
 
-/* In a process of its own: cmocka has signal handlers around each test. */
 static void apart(void (*fn)(void))
 {
     struct err e = {0};
-    int status;
     if (engine_bt.probe(&e) < 0) skip();
-    pid_t pid = fork();
+    const pid_t pid = child_start();
     if (pid == 0) {
         alarm(60);
         fn();
-        _exit(0);
+        child_end(0);
     }
-    assert_true(pid > 0);
-    assert_true(waitpid(pid, &status, 0) == pid);
-    if (WIFSIGNALED(status)) fail_msg("signal %d", WTERMSIG(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    child_passes(pid);
 }
 #define APART(name)                                                                                \
     static void test_##name(void **state)                                                          \

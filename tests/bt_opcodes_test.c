@@ -9,9 +9,9 @@
 #include <stdint.h>
 /* cmocka wants the four above */
 #include <cmocka.h>
-#include <sys/wait.h>
 
 #include "bt_diff.h"
+#include "child.h"
 #include "isa_heads.h"
 
 enum {
@@ -182,24 +182,16 @@ static int random_faults(void)
     return C.mismatches || bad;
 }
 
-/* In a process of its own: cmocka has signal handlers around each test. */
 static void in_child(int (*body)(void))
 {
-    int status;
     const char *seed = getenv("BT_SEED");
-    fflush(stdout);
-    pid_t pid = fork();
+    const pid_t pid = child_start();
     if (pid == 0) {
         bt_diff_start();
         D.rng = (seed ? strtoull(seed, NULL, 0) : SEED) * 0x9E3779B97F4A7C15ull | 1;
-        int rc = body();
-        fflush(stdout);
-        _exit(rc);
+        child_end(body());
     }
-    assert_true(pid > 0);
-    assert_true(waitpid(pid, &status, 0) == pid);
-    if (WIFSIGNALED(status)) fail_msg("signal %d", WTERMSIG(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    child_passes(pid);
 }
 
 static void test_every_opcode(void **state)

@@ -7,9 +7,9 @@
 #include <stdint.h>
 /* cmocka wants the four above */
 #include <cmocka.h>
-#include <sys/wait.h>
 
 #include "bt_diff.h"
+#include "child.h"
 
 enum { ROUNDS = 150, ROUNDS_OTHER = 30, SEED = 20000 };
 
@@ -19,7 +19,7 @@ static u64 env_u64(const char *name, u64 otherwise)
     return s ? strtoull(s, NULL, 0) : otherwise;
 }
 
-/* In a process of its own: cmocka has signal handlers around each test. */
+/* In a process of its own (child.h). */
 static int rounds(u64 count)
 {
     u64 seed = env_u64("BT_SEED", SEED), end = seed + env_u64("BT_ROUNDS", count);
@@ -34,24 +34,17 @@ static int rounds(u64 count)
 
 static void agree(const char *name, const char *value, u64 count)
 {
-    int status;
     struct err e = {0};
     if (engine_bt.probe(&e) < 0) {
         print_message("%s\n", e.text);
         skip();
     }
-    fflush(stdout);
-    pid_t pid = fork();
+    const pid_t pid = child_start();
     if (pid == 0) {
         if (name) setenv(name, value, 1);
-        int rc = rounds(count);
-        fflush(stdout);
-        _exit(rc);
+        child_end(rounds(count));
     }
-    assert_true(pid > 0);
-    assert_true(waitpid(pid, &status, 0) == pid);
-    if (WIFSIGNALED(status)) fail_msg("signal %d", WTERMSIG(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    child_passes(pid);
 }
 
 static void test_programs_agree(void **state)

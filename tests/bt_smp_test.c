@@ -6,9 +6,8 @@
 #include <stdint.h>
 /* cmocka wants the four above */
 #include <cmocka.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "child.h"
 #include "smp_chaos.h"
 #include "smp_litmus.h"
 
@@ -33,19 +32,13 @@ static int rounds(bool (*round)(u64 seed))
     return 0;
 }
 
-/* In a process of its own: cmocka has signal handlers around each test. */
 static void apart(bool (*round)(u64 seed))
 {
     struct err e = {0};
-    int status;
     if (engine_bt.probe(&e) < 0) skip();
-    fflush(stdout);
-    pid_t pid = fork();
-    if (pid == 0) _exit(rounds(round));
-    assert_true(pid > 0);
-    assert_true(waitpid(pid, &status, 0) == pid);
-    if (WIFSIGNALED(status)) fail_msg("signal %d", WTERMSIG(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    const pid_t pid = child_start();
+    if (pid == 0) child_end(rounds(round));
+    child_passes(pid);
 }
 
 static void test_litmus_outcomes_are_those_of_tso(void **state)

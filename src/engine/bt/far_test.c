@@ -225,6 +225,27 @@ static u64 enter_user(struct rig *r, u64 cr3)
     return run(r, MAIN);
 }
 
+/* The user's 60 rounds of ten calls of @function_at, each followed by @more; after a round @change
+ * with @by, and a system call; at last one with EDI = 0. The supervisor's code is put next. */
+static void rounds(struct rig *r, u32 function_at, const char *more, const char *change, u32 by)
+{
+    with(r, "BE", 60); /* mov esi, 60 */
+    const u32 round = r->at;
+    with(r, "BD", 10); /* mov ebp, 10 */
+    const u32 again = r->at;
+    branch(r, "E8", function_at);
+    put(r, more);
+    put(r, "FF CD"); /* dec ebp */
+    branch(r, "0F 85", again);
+    with(r, change, by);
+    put(r, "0F 05"); /* syscall */
+    put(r, "FF CE");
+    branch(r, "0F 85", round);
+    with(r, "BF", 0);
+    put(r, "0F 05");
+    r->at = KERNEL;
+}
+
 /* Two address spaces share a page of user code, at different addresses; the system call changes
  * between them. @flush: CR3's bit 63 clear. The user's calls of F and of the shared page lead to
  * other functions in the other space. */
@@ -240,21 +261,7 @@ static u64 spaces(struct rig *r, bool pcid, bool flush)
     map(r, ROOT2, ELSEWHERE, SHARED);
     r->at = MAIN;
     with(r, "BF", SHARED); /* mov edi, SHARED */
-    with(r, "BE", 60);
-    const u32 round = r->at;
-    with(r, "BD", 10); /* mov ebp, 10 */
-    const u32 again = r->at;
-    branch(r, "E8", F);
-    put(r, "FF D7"); /* call rdi */
-    put(r, "FF CD"); /* dec ebp */
-    branch(r, "0F 85", again);
-    with(r, "81 F7", SHARED ^ ELSEWHERE); /* xor edi, ... */
-    put(r, "0F 05");                      /* syscall */
-    put(r, "FF CE");
-    branch(r, "0F 85", round);
-    with(r, "BF", 0);
-    put(r, "0F 05");
-    r->at = KERNEL;
+    rounds(r, F, "FF D7" /* call rdi */, "81 F7" /* xor edi, ... */, SHARED ^ ELSEWHERE);
     put(r, "85 FF");       /* test edi, edi */
     put(r, "74 0A");       /* jz hlt */
     put(r, "49 31 D0");    /* xor r8, rdx */
@@ -275,20 +282,7 @@ static u64 flushed(struct rig *r, u32 function_at, u32 page, u32 other)
 {
     r->at = MAIN;
     with(r, "BF", 1); /* mov edi, 1 */
-    with(r, "BE", 60);
-    const u32 round = r->at;
-    with(r, "BD", 10); /* mov ebp, 10 */
-    const u32 again = r->at;
-    branch(r, "E8", function_at);
-    put(r, "FF CD"); /* dec ebp */
-    branch(r, "0F 85", again);
-    with(r, "41 81 F1", page ^ other); /* xor r9d, ... */
-    put(r, "0F 05");                   /* syscall */
-    put(r, "FF CE");
-    branch(r, "0F 85", round);
-    with(r, "BF", 0);
-    put(r, "0F 05");
-    r->at = KERNEL;
+    rounds(r, function_at, "", "41 81 F1" /* xor r9d, ... */, page ^ other);
     put(r, "85 FF 74 0F");                           /* test edi, edi; jz hlt */
     with(r, "4C 31 0C 25", (u32)pte_of(ROOT, page)); /* xor [pte], r9 */
     put(r, "41 0F 22 D8");                           /* mov cr3, r8 */
