@@ -51,7 +51,8 @@ struct bt_link {
 };
 struct bt_code {
     u8 *rw, *rx;
-    u32 used; /* bytes */
+    u32 used;  /* bytes */
+    u32 there; /* the host has pages for so many of them, and for the next block */
     u32 slots, marks, links;
     struct bt_slot *slot;  /* [BT_BLOCKS], 1-based, code_off ascending */
     struct bt_mark *mark;  /* [BT_MARKS] */

@@ -344,15 +344,42 @@ static void test_hints_run_out(void **state)
     code_fini(c);
 }
 
+/* The host's pages come before the blocks, and both mappings have them. */
+static void test_pages_come_first(void **state)
+{
+    (void)state;
+    struct bt_code *c = make();
+    const u32 wanted = 2 * 1024 * 1024;
+    while (c->used < wanted) {
+        assert_false(code_room(c));
+        assert_true(c->there >= c->used + BT_BLOCK_CODE_BYTES);
+        c->rw[c->used] = 0x90;
+        assert_int_equal(c->rx[c->used], 0x90);
+        c->used += BT_BLOCK_CODE_BYTES - 16;
+    }
+    assert_true(c->there <= wanted + MIB(1));
+    code_drop_all(c);
+    assert_false(code_room(c));
+    assert_true(c->there >= wanted);
+    code_fini(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_find),          cmocka_unit_test(test_host_addresses),
-        cmocka_unit_test(test_drop),          cmocka_unit_test(test_cross),
-        cmocka_unit_test(test_eviction),      cmocka_unit_test(test_full),
-        cmocka_unit_test(test_index),         cmocka_unit_test(test_assumptions),
-        cmocka_unit_test(test_poll),          cmocka_unit_test(test_mappings),
-        cmocka_unit_test(test_hints_run_out), cmocka_unit_test(test_revive),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_host_addresses),
+        cmocka_unit_test(test_drop),
+        cmocka_unit_test(test_cross),
+        cmocka_unit_test(test_eviction),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_index),
+        cmocka_unit_test(test_assumptions),
+        cmocka_unit_test(test_poll),
+        cmocka_unit_test(test_mappings),
+        cmocka_unit_test(test_hints_run_out),
+        cmocka_unit_test(test_revive),
+        cmocka_unit_test(test_pages_come_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,6 +21,12 @@ void hostmem_release(void *p, u64 bytes)
     if (p) munmap(p, bytes);
 }
 
+void hostmem_populate(u8 *at, u64 bytes, bool write)
+{
+    enum { POPULATE_READ = 22, POPULATE_WRITE = 23 }; /* madvise(2), Linux 5.14; others say no */
+    madvise(at, bytes, write ? POPULATE_WRITE : POPULATE_READ);
+}
+
 int hostmem_map_code(const char *name, u64 bytes, u8 **rw, u8 **rx, struct err *e)
 {
     *rw = *rx = NULL;

@@ -12,4 +12,7 @@ void hostmem_release(void *p, u64 bytes);
 /** hostmem_map_code - one memfd called @name mapped twice: at *rw to write, at *rx to execute.
  * On failure both are NULL. Release both. Errors: those of err_errno. */
 int hostmem_map_code(const char *name, u64 bytes, u8 **rw, u8 **rx, struct err *e) MUST_USE;
+/** hostmem_populate - have the pages of [at, at + bytes) there before they are touched: all at once
+ * is cheaper than a host fault for each. @write: for writing, else for reading. Advice only. */
+void hostmem_populate(u8 *at, u64 bytes, bool write);
 #endif
