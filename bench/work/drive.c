@@ -3,12 +3,13 @@
  * The same static program is init of the guest (process 1, console on the serial port) and, as
  * `drive ROOT`, the native side: it then enters ROOT in a mount namespace of its own, so that both
  * run the same files. Commands, one line each on standard input: run ARGV...    start the program,
- * output to /tmp/out;   live ARGV...  output to the console instead show           print what the
- * last run left in /tmp/out;   quit  leave, in the guest by powering off Answers: "@READY", then
- * per run "@B" before the start, "@D" at the end and then "@E STATUS NS CPU_NS HASH BYTES": wait
- * status as a shell gives it (128 + signal), nanoseconds by the monotonic clock seen here and of
- * processor time of the program, FNV-1a 64 and size of /tmp/out. */
+ * output to /tmp/out, the folder /tmp/new empty;   live ARGV...  output to the console instead
+ * show           print what the last run left in /tmp/out;   quit  leave, in the guest by powering
+ * off Answers: "@READY", then per run "@B" before the start, "@D" at the end and then "@E STATUS NS
+ * CPU_NS HASH BYTES": wait status as a shell gives it (128 + signal), nanoseconds by the monotonic
+ * clock seen here and of processor time of the program, FNV-1a 64 and size of /tmp/out. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -29,6 +30,7 @@
 enum { MAX_LINE = 512, MAX_ARGS = 64, SHOWN_BYTES = 4096 };
 
 static const char out_path[] = "/tmp/out";
+static const char new_path[] = "/tmp/new"; /* a folder that is empty before each run */
 
 static void die(const char *what)
 {
@@ -139,9 +141,20 @@ static uint64_t hash_output(uint64_t *bytes)
     return hash;
 }
 
+/* What a run left there would have the next one do something else. */
+static void empty_new(void)
+{
+    DIR *dir = opendir(new_path);
+    if (!dir && mkdir(new_path, 0755) != 0) die(new_path);
+    for (struct dirent *e; dir && (e = readdir(dir)) != NULL;)
+        if (e->d_type != DT_DIR && unlinkat(dirfd(dir), e->d_name, 0) != 0) die(e->d_name);
+    if (dir) closedir(dir);
+}
+
 static void run(char **argv, bool live)
 {
     if (live) unlink(out_path);
+    empty_new();
     puts("@B");
     fflush(stdout);
     tcdrain(1);
