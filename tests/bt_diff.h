@@ -519,6 +519,7 @@ static struct {
     u8 *before;        /* memory at the program's start */
     _Atomic(struct box *) running;
     _Atomic u32 turn;
+    bool late; /* vcpu.bt_late of the translator */
     u64 programs, skipped, faults;
 } T;
 
@@ -901,6 +902,7 @@ static void boxes_init(void)
 {
     box_init(&T.box[0], &engine_interp);
     box_init(&T.box[1], &engine_bt);
+    T.box[1].v->bt_late = T.late;
 }
 /* On fresh machines, with memory as it was. */
 static enum outcome prog_run_fresh(struct prog *p, bool loud)
@@ -1002,6 +1004,7 @@ static inline bool bt_diff_round(u64 seed)
 {
     D.rng = seed * 0x9E3779B97F4A7C15ull | 1;
     for (u32 n = 0; n < 4; n++) (void)rnd();
+    T.late = seed % 3 == 0; /* both ways of executing code for the first time, and changes */
     boxes_init();
     for (u64 n = 0; n < SPARE_GPA + SPARE_PAGES * PAGE_BYTES - ARENA_GPA; n += 64)
         rnd_vector(box_ram(&T.box[0]) + ARENA_GPA + n, 64);

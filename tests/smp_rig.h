@@ -188,6 +188,7 @@ static inline void smp_cpu_init(struct smp *r, u32 n)
     v->run_state = VCPU_RUNNING;
     v->mmu->flush_all(v);
     vcpu_mode_changed(v);
+    v->bt_late = !smp_below(3);
     smp_must(r->engine[n]->init(v, &e) == 0, e.text);
 }
 

@@ -154,6 +154,7 @@ static int cpu_create(struct machine *m, u32 id, struct err *e)
         .id = id, .tsc_khz = m->model.tsc_khz, .mem = &m->mem, .env = &m->env, .model = &m->model};
     vcpu_init(&c->v, &cfg);
     c->v.count_insns = m->cfg.count_insns;
+    c->v.bt_late = true;
     c->v.dump = m->cfg.dump;
     pthread_cond_init(&c->wake, NULL);
     m->cpu[id] = c;

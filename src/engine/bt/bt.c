@@ -170,13 +170,14 @@ static const struct bt_slot *find_cross(struct bt_state *s, gpa_t gpa)
     return x->slot;
 }
 
-/* The translated block at v->rip; NULL when the instruction there has to be executed the other way.
- */
+/* The translated block at v->rip; NULL when the instruction there has to be executed the other way,
+ * or the block is executed for the first time (late.once). */
 const struct bt_slot *bt_find_block(struct bt_state *s)
 {
     struct vcpu *v = s->v;
     hva_t page;
     gpa_t gpa;
+    s->late.once = false;
     if (!is_canonical(v, v->rip) || mmu_fetch_page(v, v->rip, &page, &gpa) || !page) return NULL;
     gpa += v->rip & ~PAGE_MASK;
     const struct bt_slot *slot = code_known(&s->code, gpa, bt_variant_of(s));
@@ -185,8 +186,8 @@ const struct bt_slot *bt_find_block(struct bt_state *s)
         mmu_protect_code(v, gpa, (u32)slot->b.guest_end - slot->b.guest_off);
         if (code_revive(&s->code, slot, page + slot->b.guest_off)) return slot;
     }
-    const struct block *b = cache_pass(&s->decoded, v, gpa, page + (v->rip & ~PAGE_MASK));
-    if (b && v->mode == ISA_32 && v->rip + b->bytes - 1 > v->seg[CS].limit) b = NULL;
+    if (v->bt_late && !late_is_due(&s->late, block_key(gpa, bt_variant_of(s)))) return NULL;
+    const struct block *b = block_pass(&s->decoded, v, &gpa);
     return b ? bt_translate_at(s, b, gpa) : find_cross(s, gpa);
 }
 
@@ -238,11 +239,10 @@ static void link_exit(struct bt_state *s, u32 exit_site)
 static enum x_result take_back(struct bt_state *s)
 {
     struct vcpu *v = s->v;
-    gpa_t gpa;
     const u64 rip = v->rip;
     const u32 off = bt_note_place(s, (u32)v->eng.exit_site);
     v->rip = v->eng.code_base + off;
-    const struct block *b = block_find(&s->decoded, v, &gpa);
+    const struct block *b = block_single(&s->decoded, v);
     const struct insn *i = b ? b->first : cache_crosser(&s->decoded, v, v->rip);
     switch (i ? i->mnemonic : 0) {
     case ZYDIS_MNEMONIC_RET: v->gpr[RSP] -= 8 + (u16)i->imm; break;
@@ -272,8 +272,7 @@ static_assert(offsetof(struct stats, bt_step_hint) ==
 enum x_result bt_serve_step(struct bt_state *s)
 {
     struct vcpu *v = s->v;
-    gpa_t gpa;
-    const struct block *b = block_find(&s->decoded, v, &gpa);
+    const struct block *b = block_single(&s->decoded, v);
     if (b && wants_vectors(s, b->first)) {
         s->bt.vec_loaded = true;
         return X_JUMP;
@@ -345,6 +344,16 @@ static const u8 *code_again(struct bt_state *s)
     return atomic_load(&v->posted) ? NULL : bt_light_continue(s);
 }
 
+/* The block at v->rip for the first time. */
+static enum x_result run_once(struct bt_state *s)
+{
+    struct vcpu *v = s->v;
+    late_note(&s->late);
+    const enum x_result r = block_run_once(&s->decoded, v);
+    s->bt.vec_loaded &= v->cpl == 3;
+    return r;
+}
+
 static enum x_result run(struct vcpu *v)
 {
     struct bt_state *s = state_of(v);
@@ -353,7 +362,7 @@ static enum x_result run(struct vcpu *v)
     bt_check_assumptions(s);
     if (bt_starts_with_vectors(v)) s->bt.vec_loaded = true;
     const struct bt_slot *slot = bt_find_block(s);
-    if (unlikely(!slot)) return block_run_first(&s->decoded, v);
+    if (unlikely(!slot)) return s->late.once ? run_once(s) : block_run_first(&s->decoded, v);
     struct jump_table *j = jump_current(s);
     jump_add(s, j, slot);
     if (!may_enter(s)) return X_JUMP;

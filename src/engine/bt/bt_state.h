@@ -4,6 +4,7 @@
 #define ENGINE_BT_BT_STATE_H
 #include "engine/bt/bt_internal.h"
 #include "engine/bt/far.h"
+#include "engine/bt/late.h"
 #include "engine/bt/sites.h"
 #include "engine/bt/table.h"
 #include "engine/common/fault.h"
@@ -35,6 +36,7 @@ struct bt_state {
     void *vec_load, *vec_save; /* routines for the host's vector width */
     struct cache decoded;
     struct bt_code code;
+    struct bt_late late;
     struct bt_views views;
     struct bt_tables *tables;
     struct jump_table *jump[JUMP_TABLES_MAX]; /* those that were ever used */

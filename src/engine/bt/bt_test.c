@@ -285,6 +285,42 @@ static void emptied_entries_match_nothing(void)
     done(r);
 }
 
+/* ---- translating late ---- */
+
+/* Blocks executed once are not translated; those executed again are, and do the same. */
+static void once_is_not_translated(void)
+{
+    static const u8 code[] = {
+        0x83, 0xC0, 3,                /* add eax, 3                       */
+        0xEB, 0,                      /* jmp next                         */
+        0x0F, 0xAF, 0xC0,             /* next: imul eax, eax              */
+        0x74, 0,                      /* jz last                          */
+        0xFE, 0x04, 0x25, 0, 0, 0x20, /* last: inc byte [DATA]            */
+        0,    0xF4,                   /* hlt                              */
+    };
+    struct rig *r = make(1);
+    struct vcpu *v = r->v[0];
+    struct run a = {r, 0};
+    u8 count;
+    v->bt_late = true;
+    put(r, CODE, code, sizeof code);
+    for (u32 n = 1; n <= 3; n++) {
+        v->gpr[RAX] = n;
+        pthread_join(start(&a, CODE), NULL);
+        CHECK(r->why[0] == RUN_HALTED && v->gpr[RAX] == (n + 3) * (n + 3));
+        CHECK(mem_read(&r->mem, DATA, &count, 1) == 0 && count == n);
+        CHECK((v->stats.bt_translations == 0) == (n == 1));
+        CHECK(v->stats.insns == 6 || n > 1);
+    }
+    const u64 executed = v->stats.insns;
+    put(r, CODE + 2, &(u8){5}, 1); /* other code, of the same address */
+    v->gpr[RAX] = 1;
+    pthread_join(start(&a, CODE), NULL);
+    CHECK(r->why[0] == RUN_HALTED && v->gpr[RAX] == 36);
+    CHECK(v->stats.insns == executed + 1); /* HLT */
+    done(r);
+}
+
 /* ---- */
 
 static void apart(void (*fn)(void))
@@ -314,6 +350,7 @@ APART(kicks_cost_nothing_but_time)
 APART(locked_counters_add_up)
 APART(cross_modified_code_is_seen)
 APART(emptied_entries_match_nothing)
+APART(once_is_not_translated)
 
 int main(void)
 {
@@ -323,6 +360,7 @@ int main(void)
         cmocka_unit_test(test_locked_counters_add_up),
         cmocka_unit_test(test_cross_modified_code_is_seen),
         cmocka_unit_test(test_emptied_entries_match_nothing),
+        cmocka_unit_test(test_once_is_not_translated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

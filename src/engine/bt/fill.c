@@ -87,7 +87,7 @@ void bt_renew(struct bt_state *s)
         s->sites.renew_ctx != v->tlb.ctx || old->variant != bt_variant_of(s))
         return;
     v->rip = s->sites.renew_rip;
-    const struct block *b = block_find(&s->decoded, v, &gpa);
+    const struct block *b = block_pass(&s->decoded, v, &gpa);
     if (b && gpa == old->page_gpa + old->b.guest_off) {
         const struct bt_slot *by = bt_translate_at(s, b, gpa);
         if (s->code.flushes == s->sites.renew_flushes) code_replace(&s->code, old, by);

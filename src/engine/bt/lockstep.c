@@ -395,6 +395,7 @@ static int lockstep_init(struct vcpu *v, struct err *e)
     int rc = engine_bt.init(v, e);
     if (rc < 0) return rc;
     v->kick = lockstep_kick;
+    v->bt_late = false; /* every block is compared */
     struct lockstep *l = state_of(v)->lockstep =
         aligned_alloc(64, align_up(sizeof(struct lockstep), 64));
     if (!l) {

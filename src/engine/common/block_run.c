@@ -7,27 +7,59 @@
 #include "engine/common/step.h"
 #include "mmu/mmu.h"
 
-/* Block at RIP; NULL when the instruction there needs the precise path. */
-const struct block *block_find(struct cache *c, struct vcpu *v, gpa_t *gpa)
+/* Where the code at RIP is: its bytes to the end of the page, and *gpa. NULL when the instruction
+ * there needs the precise path. */
+static const u8 *code_here(struct vcpu *v, gpa_t *gpa)
 {
     const gva_t lin = vcpu_linear_rip(v);
     hva_t page;
     gpa_t page_gpa;
     if (likely(v->mode == ISA_64) && unlikely(!is_canonical(v, lin))) return NULL;
     if (unlikely(mmu_fetch_page(v, lin, &page, &page_gpa)) || unlikely(!page)) return NULL;
-    u32 off = (u32)(lin & ~PAGE_MASK);
+    const u32 off = (u32)(lin & ~PAGE_MASK);
     *gpa = page_gpa + off;
-    const struct block *b = cache_find(c, v, page_gpa + off);
-    if (unlikely(!b)) b = cache_build(c, v, page_gpa + off, page + off);
+    return page + off;
+}
+/* @b, decoded at RIP, if all of it is in the code segment. */
+static const struct block *within_limit(const struct vcpu *v, const struct block *b)
+{
     if (b && unlikely(v->mode != ISA_64) && v->rip + b->bytes - 1 > v->seg[CS].limit) return NULL;
     return b;
+}
+
+const struct block *block_find(struct cache *c, struct vcpu *v, gpa_t *gpa)
+{
+    const u8 *code = code_here(v, gpa);
+    if (unlikely(!code)) return NULL;
+    const struct block *b = cache_find(c, v, *gpa);
+    if (unlikely(!b)) b = cache_build(c, v, *gpa, code);
+    return within_limit(v, b);
+}
+
+const struct block *block_pass(struct cache *c, struct vcpu *v, gpa_t *gpa)
+{
+    const u8 *code = code_here(v, gpa);
+    return code ? within_limit(v, cache_pass(c, v, *gpa, code)) : NULL;
+}
+
+const struct block *block_single(struct cache *c, struct vcpu *v)
+{
+    gpa_t gpa;
+    const u8 *code = code_here(v, &gpa);
+    return likely(code != NULL) ? within_limit(v, cache_single(c, v, gpa, code)) : NULL;
+}
+
+static u64 rip_mask(const struct vcpu *v) { return v->mode == ISA_64 ? ~0ull : 0xFFFFFFFFull; }
+static bool wanted_elsewhere(const struct vcpu *v)
+{
+    return unlikely(atomic_load_explicit(&v->attention, memory_order_relaxed));
 }
 
 /* Execute the block until something leaves it. */
 static enum x_result run_block(struct vcpu *v, const struct block *b)
 {
     const struct insn *i = b->first, *end = i + b->count;
-    const u64 rip_mask = v->mode == ISA_64 ? ~0ull : 0xFFFFFFFFull;
+    const u64 mask = rip_mask(v);
     enum x_result r;
     do {
         r = i->exec(v, i);
@@ -35,9 +67,9 @@ static enum x_result run_block(struct vcpu *v, const struct block *b)
             v->stats.insns += (u64)(i - b->first) + (r != X_FAULT && r != X_AGAIN);
             return r == X_JUMP ? r : step_finish(v, i, r);
         }
-        v->rip = (v->rip + i->len) & rip_mask;
+        v->rip = (v->rip + i->len) & mask;
         i++;
-    } while (i < end && likely(!atomic_load_explicit(&v->attention, memory_order_relaxed)));
+    } while (i < end && !wanted_elsewhere(v));
     v->stats.insns += (u64)(i - b->first);
     return X_JUMP;
 }
@@ -64,10 +96,29 @@ enum x_result block_run(struct cache *c, struct vcpu *v)
     return likely(b != NULL) ? run_block(v, b) : run_one(c, v);
 }
 
-enum x_result block_run_first(struct cache *c, struct vcpu *v)
+/* Each is decoded when it is about to be executed: most blocks are left before their end. */
+enum x_result block_run_once(struct cache *c, struct vcpu *v)
 {
     gpa_t gpa;
-    const struct block *b = block_find(c, v, &gpa);
+    const u8 *code = code_here(v, &gpa);
+    const u32 room = code ? PAGE_BYTES - (u32)(gpa & (PAGE_BYTES - 1)) : 0;
+    for (u32 n = 0, at = 0; n < BLOCK_INSNS && at < room; n++) {
+        const struct insn *i = cache_once(c, v, code + at, room - at);
+        if (i && unlikely(v->mode != ISA_64) && v->rip + i->len - 1 > v->seg[CS].limit) i = NULL;
+        if (!i) return n ? X_JUMP : run_one(c, v);
+        const enum x_result r = i->exec(v, i);
+        v->stats.insns += r != X_FAULT && r != X_AGAIN;
+        if (r != X_NEXT) return r == X_JUMP ? r : step_finish(v, i, r);
+        v->rip = (v->rip + i->len) & rip_mask(v);
+        at += i->len;
+        if (cache_ends_block(i) || wanted_elsewhere(v)) return X_JUMP;
+    }
+    return room ? X_JUMP : run_one(c, v);
+}
+
+enum x_result block_run_first(struct cache *c, struct vcpu *v)
+{
+    const struct block *b = block_single(c, v);
     return likely(b != NULL) ? block_exec_first(v, b) : run_one(c, v);
 }
 

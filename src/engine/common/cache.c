@@ -19,6 +19,7 @@ static size_t pages_bytes(const struct cache *c)
 static size_t pool_bytes(const struct cache *c) { return sizeof(struct insn) * c->size.insns; }
 static const size_t blocks_bytes = sizeof(struct block) * (CACHE_BLOCKS + 1);
 static const size_t crosser_bytes = sizeof(struct crosser) * CROSSERS;
+static const size_t single_bytes = sizeof(struct single) * SINGLES;
 static const size_t shape_bytes = sizeof(struct insn_shape) * INSN_SHAPES;
 
 int cache_init(struct cache *c, struct cache_size size, struct err *e)
@@ -28,9 +29,10 @@ int cache_init(struct cache *c, struct cache_size size, struct err *e)
     c->blocks = hostmem_reserve(blocks_bytes);
     c->pool = hostmem_reserve(pool_bytes(c));
     c->crosser = hostmem_reserve(crosser_bytes);
+    c->single = hostmem_reserve(single_bytes);
     c->shape = hostmem_reserve(shape_bytes);
     c->last = c->pages;
-    if (c->pages && c->blocks && c->pool && c->crosser && c->shape) return 0;
+    if (c->pages && c->blocks && c->pool && c->crosser && c->single && c->shape) return 0;
     cache_fini(c);
     return err_set(e, E_NOMEM, "interpreter: no memory for decoded code");
 }
@@ -41,6 +43,7 @@ void cache_fini(struct cache *c)
     hostmem_release(c->blocks, blocks_bytes);
     hostmem_release(c->pool, pool_bytes(c));
     hostmem_release(c->crosser, crosser_bytes);
+    hostmem_release(c->single, single_bytes);
     hostmem_release(c->shape, shape_bytes);
     *c = (struct cache){0};
 }
@@ -97,8 +100,8 @@ void cache_drop(struct cache *c, gpa_t start, gpa_t end)
     }
 }
 
-/* May nothing be decoded ahead past @i? A conditional jump that is not taken goes on inside. */
-static bool ends_block(const struct insn *i)
+/* A conditional jump that is not taken goes on inside. */
+bool cache_ends_block(const struct insn *i)
 {
     if (i->row >= insn_rows_count) return true; /* INSN_UD: has no row, ends in #UD */
     u16 attr = insn_rows[i->row].attr;
@@ -122,7 +125,7 @@ static struct block decode(struct cache *c, struct vcpu *v, gpa_t gpa, const u8 
         if (len <= 0) break;
         insn_bind(v, i, native_exec);
         at += (u32)len;
-        if (ends_block(i++)) break;
+        if (cache_ends_block(i++)) break;
     }
     v->stats.decodes += (u64)(i - first);
     return (struct block){first, (u32)(i - first), (u16)at, v->mode};
@@ -145,6 +148,33 @@ const struct block *cache_pass(struct cache *c, struct vcpu *v, gpa_t gpa, const
 {
     c->passing = decode(c, v, gpa, code, c->passing_insn);
     return c->passing.count ? &c->passing : NULL;
+}
+
+const struct insn *cache_once(struct cache *c, struct vcpu *v, const u8 *code, u32 avail)
+{
+    const u32 bytes = (u32)min_u64(avail, INSN_BYTES_MAX);
+    if (isa_decode_shaped(c->shape, &c->once, code, bytes, v->mode) <= 0) return NULL;
+    insn_bind(v, &c->once, native_exec);
+    v->stats.decodes++;
+    return &c->once;
+}
+
+const struct block *cache_single(struct cache *c, struct vcpu *v, gpa_t gpa, const u8 *code)
+{
+    struct single *s = &c->single[(gpa ^ gpa >> PAGE_SHIFT) % SINGLES];
+    const u32 room = PAGE_BYTES - (u32)(gpa & (PAGE_BYTES - 1));
+    if (likely(s->gpa == gpa && s->block.count && s->block.mode == v->mode) &&
+        likely(!memcmp(code, s->insn.bytes, s->insn.len)))
+        return &s->block;
+    s->block.count = 0;
+    const int len =
+        isa_decode_shaped(c->shape, &s->insn, code, (u32)min_u64(room, INSN_BYTES_MAX), v->mode);
+    if (len <= 0) return NULL;
+    insn_bind(v, &s->insn, native_exec);
+    v->stats.decodes++;
+    s->gpa = gpa;
+    s->block = (struct block){&s->insn, 1, (u16)len, v->mode};
+    return &s->block;
 }
 
 /* Are the bytes at @lin still those of @i? Both pages must be fetchable. */

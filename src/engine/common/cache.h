@@ -17,6 +17,7 @@ enum {
     CACHE_WAYS = 4,
     CACHE_BLOCKS = 65535, /* a record names them in 16 bits, 0 for none */
     CROSSERS = 256,
+    SINGLES = 1024,
 };
 
 struct block {
@@ -34,6 +35,12 @@ struct crosser {
     gva_t lin;
     struct insn insn;
 };
+/* One instruction, of no block: reused while its bytes are still the same. */
+struct single {
+    gpa_t gpa;
+    struct block block;
+    struct insn insn;
+};
 /* How much one holds: sets of page records (a power of two; 32 KiB each when used) and decoded
  * instructions. */
 struct cache_size {
@@ -46,10 +53,12 @@ struct cache {
     struct block *blocks;     /* [CACHE_BLOCKS + 1], 1-based */
     struct insn *pool;        /* [insns] */
     struct crosser *crosser;  /* [CROSSERS] */
+    struct single *single;    /* [SINGLES] */
     struct insn_shape *shape; /* [INSN_SHAPES]: nothing decodes twice */
     u32 blocks_used, insns_used, victim;
     struct block passing; /* decoded last by cache_pass */
     struct insn passing_insn[BLOCK_INSNS];
+    struct insn once; /* by cache_once */
 };
 int cache_init(struct cache *c, struct cache_size size, struct err *e) MUST_USE;
 void cache_fini(struct cache *c);
@@ -80,6 +89,14 @@ static inline const struct block *cache_find(struct cache *c, const struct vcpu 
 const struct block *cache_build(struct cache *c, struct vcpu *v, gpa_t gpa, const u8 *code);
 /** cache_pass - the same, not to be found again: valid until the next call. */
 const struct block *cache_pass(struct cache *c, struct vcpu *v, gpa_t gpa, const u8 *code);
+/** cache_single - the same for nothing but the first instruction, found again as long as that is
+ * what it was: valid until the next call. Nobody is told that there is code. */
+const struct block *cache_single(struct cache *c, struct vcpu *v, gpa_t gpa, const u8 *code);
+/** cache_once - the instruction at *@code, of which @avail bytes are there, to be executed now:
+ * valid until the next call. Nobody is told that there is code. NULL when it does not decode. */
+const struct insn *cache_once(struct cache *c, struct vcpu *v, const u8 *code, u32 avail);
+/** cache_ends_block - may nothing be decoded ahead past @i? */
+bool cache_ends_block(const struct insn *i);
 /** cache_crosser - the instruction at v->rip, linear @lin, that crosses a page, decoded now or
  * before. NULL with the fault raised. */
 const struct insn *cache_crosser(struct cache *c, struct vcpu *v, gva_t lin);

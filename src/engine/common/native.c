@@ -6,12 +6,24 @@
 #include "engine/common/native.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "cpu/x87.h"
 #include "engine/common/native_internal.h"
+#include "isa/head.h"
 
+/* The thunk of instructions with the same head (isa/head.h), numbers of registers included: they
+ * differ in displacement, which is none of its business, and immediate. */
+struct known_thunk {
+    u64 head; /* its bytes, length and mode in the top byte; 0: unused */
+    u64 imm;
+    const struct native_thunk *thunk;
+    bool any_imm;
+};
+enum { KNOWN_BITS = 11 };
 struct native_state {
     struct native_cache cache;
+    struct known_thunk known[1 << KNOWN_BITS];
 };
 
 int native_init(struct vcpu *v, struct err *e)
@@ -206,12 +218,37 @@ static insn_exec_fn *choose(const struct insn *i, const struct native_thunk *t, 
     return exec_mem;
 }
 
+/* The head of @i with its registers; 0 where its key is not known, or does not tell all. */
+static u64 head_of(const struct insn *i)
+{
+    u64 head;
+    if (!i->head || i->imm2) return 0;
+    const u32 top = (u32)(i->head >> 56), len = top & 0x7F;
+    static_assert(HEAD_BYTES_MAX < sizeof head && INSN_BYTES_MAX >= sizeof head, "one load");
+    memcpy(&head, i->bytes, sizeof head);
+    return (head & ~0ull >> (64 - 8 * len)) | (u64)top << 56;
+}
+/* Where the thunk of such instructions is kept: with any immediate, or with @imm. */
+static struct known_thunk *known_at(struct native_state *s, u64 head, u64 imm)
+{
+    const u64 mixed = (head ^ (imm << 32 | imm >> 32)) * 0x9E3779B97F4A7C15ull;
+    return &s->known[mixed >> (64 - KNOWN_BITS)];
+}
+
 static const struct native_thunk *find_thunk(struct vcpu *v, const struct insn *i)
 {
     struct native_state *s = v->native_state;
     struct thunk_draft d;
+    const u64 head = head_of(i);
+    const struct known_thunk *any = known_at(s, head, 0), *one = known_at(s, head, i->imm);
+    if (head && any->head == head && any->any_imm) return any->thunk;
+    if (head && one->head == head && one->imm == i->imm) return one->thunk;
     if (!thunk_build(&d, i, &s->cache.host)) return NULL;
-    return native_cache_add(&s->cache, &d);
+    const struct native_thunk *t = native_cache_add(&s->cache, &d);
+    if (head && t != &s->cache.scratch)
+        *known_at(s, head, d.any_imm ? 0 : i->imm) =
+            (struct known_thunk){head, i->imm, t, d.any_imm};
+    return t;
 }
 
 const struct native_thunk *native_thunk_of(struct vcpu *v, const struct insn *i)

@@ -49,6 +49,7 @@ struct thunk_draft {
     struct native_thunk meta;
     u8 buf[THUNK_BYTES_MAX];
     u32 n;
+    bool any_imm; /* it takes the immediate from the instruction */
 };
 struct host_caps {
     bool avx, avx512;

@@ -186,7 +186,8 @@ bool thunk_build(struct thunk_draft *out, const struct insn *i, const struct hos
     if (len <= 0) return false;
     memset(&out->meta, 0, sizeof out->meta);
     out->n = 0;
-    if (lift_immediate(&p, spelled, &len)) put_immediate(out, &p);
+    out->any_imm = lift_immediate(&p, spelled, &len);
+    if (out->any_imm) put_immediate(out, &p);
     put_loads(out, &p, host);
     out->meta.insn_off = (u16)out->n;
     put(out, spelled, (u32)len);
