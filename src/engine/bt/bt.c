@@ -124,11 +124,11 @@ const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b,
     prepare(s, p, &out);
     const bool timed = v->stats.bt_translations % TIMED_EACH == 0;
     const u64 start = timed ? clk_host_ns() : 0;
-    u32 bytes = bt_translate(&s->bt, b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
+    bt_translate(&s->bt, b, (u16)(gpa & (PAGE_BYTES - 1)), &out, &made);
     if (timed) v->stats.bt_translate_ns += (clk_host_ns() - start) * TIMED_EACH;
     v->stats.bt_translations++;
     v->stats.bt_translated += made.insns;
-    const struct bt_slot *slot = code_add(&s->code, &made, p, bytes);
+    const struct bt_slot *slot = code_add(&s->code, &made, p);
     code_assume(&s->code, slot, assumed_by(b, made.insns));
     jump_take_slots(s, &out, slot);
     return bt_dumped(s, slot);

@@ -73,7 +73,7 @@ struct bt_block {
     u16 guest_end;
     u16 insns; /* guest instructions */
     u16 marks;
-    u32 copy_off;               /* the guest code it was made of, in the code cache */
+    u32 copy_off; /* in the code cache, behind the block: the guest code it was made of */
     const struct bt_mark *mark; /* [marks], ascending in host_off; the first [insns] in both */
 };
 /* Emission target: @rw is written, @off is its place in the code cache (for rel32 to the stubs

@@ -4,15 +4,17 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 #include "base/check.h"
 #include "engine/bt/code_index.h"
+#include "engine/bt/digest.h"
 #include "engine/bt/enter.h"
+#include "engine/bt/marks.h"
 #include "engine/common/hostmem.h"
 
 static const size_t slot_bytes = sizeof(struct bt_slot) * (BT_BLOCKS + 1);
-static const size_t mark_bytes = sizeof(struct bt_mark) * BT_MARKS;
-static const size_t index_bytes = sizeof(struct block_ref) * BLOCK_SETS * BLOCK_WAYS;
+static const size_t index_bytes = sizeof(u32) * BLOCK_BUCKETS;
 static const size_t hints_bytes = sizeof(struct bt_hints) * BT_HINTS;
 static const size_t hint_of_bytes = sizeof(struct bt_page *) * BT_HINTS;
 static const size_t link_bytes = sizeof(struct bt_link) * (BT_LINKS + 1);
@@ -35,16 +37,17 @@ int code_init(struct bt_code *c, struct err *e)
     int rc = hostmem_map_code("ring3-bt", BT_CODE_BYTES, &c->rw, &c->rx, e);
     if (rc < 0) goto fail;
     c->slot = hostmem_reserve(slot_bytes);
-    c->mark = hostmem_reserve(mark_bytes);
     c->link = hostmem_reserve(link_bytes);
     c->pages = hostmem_reserve(pages_bytes);
     c->index = hostmem_reserve(index_bytes);
     c->hints = hostmem_reserve(hints_bytes);
     c->hint_of = hostmem_reserve(hint_of_bytes);
-    if (!c->slot || !c->mark || !c->link || !c->pages || !c->index || !c->hints || !c->hint_of) {
+    if (!c->slot || !c->link || !c->pages || !c->index || !c->hints || !c->hint_of) {
         rc = err_set(e, E_NOMEM, "code cache tables");
         goto fail;
     }
+    while (getrandom(&c->point, sizeof c->point, 0) != (ssize_t)sizeof c->point) continue;
+    c->point >>= 64 - DIGEST_BITS + 1;
     c->stubs.step = put_stub(c, bt_exit_step);
     c->stubs.link = put_stub(c, bt_exit_link);
     c->stubs.lookup = put_stub(c, bt_exit_lookup);
@@ -65,7 +68,6 @@ void code_fini(struct bt_code *c)
     hostmem_release(c->rw, BT_CODE_BYTES);
     hostmem_release(c->rx, BT_CODE_BYTES);
     hostmem_release(c->slot, slot_bytes);
-    hostmem_release(c->mark, mark_bytes);
     hostmem_release(c->link, link_bytes);
     hostmem_release(c->pages, pages_bytes);
     hostmem_release(c->index, index_bytes);
@@ -78,9 +80,8 @@ void code_drop_all(struct bt_code *c)
 {
     for (u32 i = 0; i < BT_PAGE_SETS * BT_PAGE_WAYS; i++)
         if (c->pages[i].page) c->pages[i].page = 0; /* untouched ones stay so */
-    for (u32 i = 1; i <= c->slots; i++)             /* the index is sparse, too */
-        memset(block_set(c, slot_key(&c->slot[i])), 0, sizeof *c->index * BLOCK_WAYS);
-    c->slots = c->marks = c->links = c->assumers = 0;
+    memset(c->index, 0, index_bytes);
+    c->slots = c->links = c->assumers = 0;
     c->used = BT_CODE_START;
     c->flushes++;
 }
@@ -102,23 +103,18 @@ static struct bt_page *set_of(const struct bt_code *c, u64 id)
     return &c->pages[(id ^ id >> 11 ^ id >> 22) % BT_PAGE_SETS * BT_PAGE_WAYS];
 }
 
-static void index_put(struct bt_code *c, const struct bt_slot *slot)
+static void index_put(struct bt_code *c, struct bt_slot *slot)
 {
-    const u64 key = slot_key(slot);
-    const u32 tag = block_tag(key);
-    struct block_ref *set = block_set(c, key), *at = &set[c->victim++ % BLOCK_WAYS];
-    for (u32 i = 0; i < BLOCK_WAYS; i++) {
-        const bool same = set[i].tag == tag && slot_key(&c->slot[set[i].slot]) == key;
-        if (!set[i].slot || same) at = &set[i];
-    }
-    *at = (struct block_ref){(u32)(slot - c->slot), tag};
+    u32 *bucket = block_bucket(c, slot_key(slot));
+    slot->same_hash = *bucket;
+    *bucket = (u32)(slot - c->slot);
 }
 
 static void index_remove(struct bt_code *c, const struct bt_slot *slot)
 {
-    struct block_ref *set = block_set(c, slot_key(slot));
-    for (u32 i = 0; i < BLOCK_WAYS; i++)
-        if (set[i].slot == (u32)(slot - c->slot)) set[i].slot = 0;
+    u32 *at = block_bucket(c, slot_key(slot));
+    while (*at && *at != (u32)(slot - c->slot)) at = &c->slot[*at].same_hash;
+    if (*at) *at = slot->same_hash;
 }
 
 /* ---- dropping -------------------------------------------------------------------------------- */
@@ -151,7 +147,7 @@ bool code_revive(struct bt_code *c, const struct bt_slot *slot, const u8 *guest)
 {
     const u32 index = (u32)(slot - c->slot), at = slot->b.code_off;
     struct bt_slot *s = &c->slot[index];
-    if (memcmp(guest, c->rw + s->b.copy_off, (u32)s->b.guest_end - s->b.guest_off)) {
+    if (code_digest(guest, (u32)s->b.guest_end - s->b.guest_off, c->point) != s->digest) {
         kill_block(c, index);
         return false;
     }
@@ -272,36 +268,45 @@ bool code_room(struct bt_code *c)
 {
     if (unlikely(c->used + BT_BLOCK_CODE_BYTES > c->there && c->there < BT_CODE_BYTES))
         make_pages(c);
-    if (c->used + BT_BLOCK_CODE_BYTES <= BT_CODE_BYTES && c->slots + 1 < BT_BLOCKS &&
-        c->marks + BT_BLOCK_MARKS + 1 <= BT_MARKS)
-        return false;
+    if (c->used + BT_BLOCK_CODE_BYTES <= BT_CODE_BYTES && c->slots + 1 < BT_BLOCKS) return false;
     code_drop_all(c);
     return true;
 }
 
-const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, struct bt_page *p,
-                               u32 bytes)
+static struct bt_kept kept(const struct bt_block *b)
 {
-    u32 index = ++c->slots;
+    return (struct bt_kept){.code_off = b->code_off,
+                            .code_bytes = (u16)b->code_bytes,
+                            .guest_off = b->guest_off,
+                            .guest_end = b->guest_end,
+                            .near_off = (u8)b->near_off,
+                            .insns = (u8)b->insns,
+                            .marks = (u8)b->marks,
+                            .second = (u8)marks_second(b)};
+}
+
+const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, struct bt_page *p)
+{
+    const u32 index = ++c->slots, guest_bytes = (u32)b->guest_end - b->guest_off;
+    u8 *behind = c->rw + b->code_off + b->code_bytes;
     struct bt_slot *s = &c->slot[index];
-    *s = (struct bt_slot){.b = *b,
+    *s = (struct bt_slot){.b = kept(b),
+                          .digest = code_digest(c->rw + b->copy_off, guest_bytes, c->point),
                           .next = p->first,
-                          .page = (u32)(p - c->pages),
+                          .page = (u16)(p - c->pages),
                           .variant = (u8)((p->page - 1) % VARIANTS),
-                          .tests = code_hints(c, p)->tests,
+                          .tests = (u16)code_hints(c, p)->tests,
                           .page_gpa = (p->page - 1) / VARIANTS << PAGE_SHIFT};
-    s->b.mark = memcpy(&c->mark[c->marks], b->mark, b->marks * sizeof *b->mark);
-    c->marks += b->marks;
     p->first = index;
     index_put(c, s);
-    c->used = (u32)align_up(c->used + bytes, 16);
+    c->used = (u32)align_up(b->code_off + b->code_bytes + marks_put(behind, b), 16);
     return s;
 }
 
 const struct bt_slot *code_add_cross(struct bt_code *c, const struct bt_block *b, struct bt_page *p,
                                      struct bt_page *second)
 {
-    const struct bt_slot *s = code_add(c, b, p, b->code_bytes);
+    const struct bt_slot *s = code_add(c, b, p);
     index_remove(c, s);
     u32 again = ++c->slots; /* the same code in the other page's chain */
     c->slot[again] = *s;
@@ -343,12 +348,23 @@ const struct bt_slot *code_at(const struct bt_code *c, u64 pc)
     return off - s->b.code_off < s->b.code_bytes ? s : NULL;
 }
 
-const struct bt_mark *code_mark_of(const struct bt_code *c, const struct bt_slot *s, u64 pc)
+static struct bt_marks marks_of(const struct bt_code *c, const struct bt_slot *s)
 {
-    u32 off = (u32)(pc - (u64)(uintptr_t)c->rx) - s->b.code_off;
-    u32 i = s->b.marks - 1u;
-    while (i > 0 && s->b.mark[i].host_off > off) i--;
-    return &s->b.mark[i];
+    return (struct bt_marks){c->rw + s->b.code_off + s->b.code_bytes, s->b.guest_off, s->b.marks,
+                             s->b.insns, s->b.second};
+}
+
+const struct bt_mark *code_mark_of(struct bt_code *c, const struct bt_slot *s, u64 pc)
+{
+    const struct bt_marks m = marks_of(c, s);
+    c->found = marks_find(&m, (u32)(pc - (u64)(uintptr_t)c->rx) - s->b.code_off);
+    return &c->found;
+}
+
+struct bt_mark code_mark(const struct bt_code *c, const struct bt_slot *s, u32 n)
+{
+    const struct bt_marks m = marks_of(c, s);
+    return marks_at(&m, n);
 }
 
 void code_patch_jump(struct bt_code *c, u32 site, u32 target)

@@ -19,7 +19,6 @@ enum {
     BT_CODE_START = 2 * PAGE_BYTES,
     BT_BLOCKS = 1 << 18, /* and what belongs to them: more than the bytes are enough for */
     BT_LINKS = 1 << 19,
-    BT_MARKS = 1 << 22,
     BT_PAGE_SETS = 2048,
     BT_PAGE_WAYS = 8,
     BT_HINTS = 2048, /* pages that may have hints at a time */
@@ -31,19 +30,32 @@ struct bt_page {
     u32 first; /* its blocks: chain of block indices, 0 ends    */
     u32 hints; /* of code_hints; 0: there are none      */
 };
-struct bt_slot { /* a block in the cache */
-    struct bt_block b;
-    u32 next, page; /* of the same page; which of bt_code.pages that is */
-    u32 links;      /* jumps patched to lead here: chain of link indices, 0 ends */
-    bool dropped;   /* not to be entered */
-    bool dead;      /* never again */
-    u8 head[5];     /* dropped: the bytes under the jump over its far entry */
-    u8 variant;
-    u16 assumes; /* enum code_assumed */
-    u32 assumer; /* the next block that assumes anything, 0 ends */
-    u32 tests;   /* hints.tests of its page when it was translated */
-    gpa_t page_gpa;
+/* What is kept of a struct bt_block. */
+struct bt_kept {
+    u32 code_off;
+    u16 code_bytes; /* its marks are behind them */
+    u16 guest_off, guest_end;
+    u8 near_off;
+    u8 insns, marks, second; /* marks.h */
 };
+struct bt_slot { /* a block in the cache: a line of the host's */
+    struct bt_kept b;
+    u64 digest; /* of its guest code (digest.h) */
+    gpa_t page_gpa;
+    u32 next;      /* of the same page */
+    u32 same_hash; /* code_index.h */
+    u32 links;     /* jumps patched to lead here: chain of link indices, 0 ends */
+    u32 assumer;   /* the next block that assumes anything, 0 ends */
+    u16 page;      /* which of bt_code.pages that is */
+    u16 assumes;   /* enum code_assumed */
+    u16 tests;     /* hints.tests of its page when it was translated */
+    u8 variant;
+    bool dropped; /* not to be entered */
+    bool dead;    /* never again */
+    u8 head[5];   /* dropped: the bytes under the jump over its far entry */
+};
+static_assert(sizeof(struct bt_slot) == 64 && BT_BLOCK_CODE_BYTES <= 0xFFFF, "struct bt_slot");
+static_assert(BT_PAGE_SETS * BT_PAGE_WAYS <= 1 << 16 && HINT_BYTES * 8 <= 0xFFFF, "struct bt_slot");
 /* A direct jump from block to block of a page: the rel32 at @site. */
 struct bt_link {
     u32 site, exit, target; /* code offsets: it leads to its exit or to the target */
@@ -53,9 +65,10 @@ struct bt_code {
     u8 *rw, *rx;
     u32 used;  /* bytes */
     u32 there; /* the host has pages for so many of them, and for the next block */
-    u32 slots, marks, links;
+    u32 slots, links;
+    u64 point;             /* of digests: a secret */
+    struct bt_mark found;  /* by code_mark_of */
     struct bt_slot *slot;  /* [BT_BLOCKS], 1-based, code_off ascending */
-    struct bt_mark *mark;  /* [BT_MARKS] */
     struct bt_link *link;  /* [BT_LINKS], 1-based */
     struct bt_page *pages; /* [BT_PAGE_SETS][BT_PAGE_WAYS] */
     u32 victim;
@@ -64,8 +77,8 @@ struct bt_code {
     struct bt_page **hint_of; /* [BT_HINTS]: who has them, if it names them, too */
     u32 hint_victim;
     struct bt_stubs stubs;
-    struct block_ref *index; /* [BLOCK_SETS][BLOCK_WAYS]: code_index.h */
-    u64 flushes, drops;      /* how often everything, and blocks, were dropped */
+    u32 *index;         /* [BLOCK_BUCKETS]: code_index.h */
+    u64 flushes, drops; /* how often everything, and blocks, were dropped */
 };
 int code_init(struct bt_code *c, struct err *e) MUST_USE;
 void code_fini(struct bt_code *c);
@@ -97,9 +110,9 @@ static inline const struct bt_hints *code_hints(const struct bt_code *c, const s
 struct bt_hints *code_hints_make(struct bt_code *c, struct bt_page *p);
 /** code_room - make sure a block fits; drops everything when it does not. True when it did that. */
 bool code_room(struct bt_code *c);
-/** code_add - take @bytes just emitted at c->used as block @b of @p; copies its marks. */
-const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, struct bt_page *p,
-                               u32 bytes);
+/** code_add - take what was just emitted at c->used as block @b of @p, with its marks. The copy of
+ * its guest code is not needed any more. */
+const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, struct bt_page *p);
 /** code_add_cross - as code_add for the block of one instruction that goes on in page @second:
  * found by no code_find, dropped with either page. Takes two slots. */
 const struct bt_slot *code_add_cross(struct bt_code *c, const struct bt_block *b, struct bt_page *p,
@@ -109,8 +122,10 @@ const struct bt_slot *code_add_cross(struct bt_code *c, const struct bt_block *b
 void code_replace(struct bt_code *c, const struct bt_slot *old, const struct bt_slot *by);
 /** code_at - block whose host code holds executable address @pc, NULL for stubs and strangers. */
 const struct bt_slot *code_at(const struct bt_code *c, u64 pc);
-/** code_mark_of - the guest instruction that host @pc of @s belongs to. */
-const struct bt_mark *code_mark_of(const struct bt_code *c, const struct bt_slot *s, u64 pc);
+/** code_mark_of - the guest instruction that host @pc of @s belongs to; valid until the next call.
+ * code_mark - the marks of @s by number. */
+const struct bt_mark *code_mark_of(struct bt_code *c, const struct bt_slot *s, u64 pc);
+struct bt_mark code_mark(const struct bt_code *c, const struct bt_slot *s, u32 n);
 /** code_patch_jump - make the rel32 field at code offset @site jump to code offset @target. */
 void code_patch_jump(struct bt_code *c, u32 site, u32 target);
 /** code_link - have the jump whose rel32 field is at code offset @site, now leading to its exit, go

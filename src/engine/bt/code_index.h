@@ -1,25 +1,19 @@
-/* code_index.h - the blocks of the code cache by guest-physical address and variant. A set that
- * overflows forgets one, which is translated again if need be. */
+/* code_index.h - the blocks of the code cache by guest-physical address and variant: chains of
+ * those with the same hash, the latest first. */
 #ifndef ENGINE_BT_CODE_INDEX_H
 #define ENGINE_BT_CODE_INDEX_H
 #include "engine/bt/code.h"
 
-enum { BLOCK_SETS = 1 << 16, BLOCK_WAYS = 8 };
-struct block_ref {
-    u32 slot; /* 0 when empty */
-    u32 tag;  /* of the key: not all of it */
-};
+enum { BLOCK_BUCKETS = 1 << 17 };
 static inline u64 block_key(gpa_t gpa, u32 variant) { return gpa * VARIANTS + variant + 1; }
-static inline u32 block_tag(u64 key) { return (u32)(key * 0x9E3779B97F4A7C15ull >> 20); }
 /* Those of a guest page are in one page of the index. */
-static inline struct block_ref *block_set(const struct bt_code *c, u64 key)
+static inline u32 *block_bucket(const struct bt_code *c, u64 key)
 {
-    enum { PAGE_SETS = PAGE_BYTES / (BLOCK_WAYS * sizeof(struct block_ref)) };
+    enum { PAGE_BUCKETS = PAGE_BYTES / sizeof(u32) };
     const u64 off = (key - 1) / VARIANTS % PAGE_BYTES, page = (key - 1) / (VARIANTS * PAGE_BYTES);
     const u64 at = (page * VARIANTS + (key - 1) % VARIANTS) * 0x9E3779B97F4A7C15ull >> 32;
-    const u64 set =
-        at % (BLOCK_SETS / PAGE_SETS) * PAGE_SETS + (off * 0x9E3779B1u >> 12) % PAGE_SETS;
-    return &c->index[set * BLOCK_WAYS];
+    return &c->index[at % (BLOCK_BUCKETS / PAGE_BUCKETS) * PAGE_BUCKETS +
+                     (off * 0x9E3779B1u >> 12) % PAGE_BUCKETS];
 }
 static inline u64 slot_key(const struct bt_slot *s)
 {
@@ -29,11 +23,8 @@ static inline u64 slot_key(const struct bt_slot *s)
 static inline const struct bt_slot *code_known(const struct bt_code *c, gpa_t gpa, u32 variant)
 {
     const u64 key = block_key(gpa, variant);
-    const struct block_ref *set = block_set(c, key);
-    for (u32 i = 0; i < BLOCK_WAYS; i++) {
-        const struct bt_slot *s = &c->slot[set[i].slot];
-        if (set[i].tag == block_tag(key) && set[i].slot && slot_key(s) == key) return s;
-    }
+    for (u32 i = *block_bucket(c, key); i; i = c->slot[i].same_hash)
+        if (slot_key(&c->slot[i]) == key) return &c->slot[i];
     return NULL;
 }
 /** code_find - the same if it may be entered. */

@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "mem/mem.h"
+
 void bt_dump_insn(u64 at, const struct insn *i)
 {
     char text[128];
@@ -12,15 +14,17 @@ void bt_dump_insn(u64 at, const struct insn *i)
     dprintf(2, "  %s\n", isa_format(i, at, text, sizeof text));
 }
 
-/* From the copy kept beside the block; that of an instruction across pages is not kept. */
-static void put_guest(const struct bt_code *c, const struct bt_slot *s, u64 rip)
+/* As it is in memory now: none is kept. Not that of an instruction across pages. */
+static void put_guest(const struct mem *mem, const struct bt_slot *s, u64 rip)
 {
     const u32 bytes = (u32)s->b.guest_end - s->b.guest_off;
     const enum isa_mode mode = s->variant & VARIANT_32 ? ISA_32 : ISA_64;
+    u8 code[BT_BLOCK_INSNS * INSN_BYTES_MAX];
+    if (!is_cross(s)) (void)mem_read(mem, s->page_gpa + s->b.guest_off, code, bytes);
     dprintf(2, " guest code, %u instructions, %u bytes:\n", s->b.insns, bytes);
     for (u32 at = 0; at < bytes && !is_cross(s);) {
         struct insn i;
-        if (isa_decode(&i, c->rx + s->b.copy_off + at, bytes - at, mode) <= 0) break;
+        if (isa_decode(&i, code + at, bytes - at, mode) <= 0) break;
         bt_dump_insn(rip + at, &i);
         at += i.len;
     }
@@ -29,14 +33,13 @@ static void put_guest(const struct bt_code *c, const struct bt_slot *s, u64 rip)
 void bt_dump_host(const struct bt_code *c, const struct bt_slot *s)
 {
     const u8 *code = code_far(c, s);
-    const struct bt_block *b = &s->b;
     u32 mark = 0;
-    dprintf(2, " host code, %u bytes:\n", b->code_bytes);
-    for (u32 at = 0; at < b->code_bytes;) {
+    dprintf(2, " host code, %u bytes:\n", s->b.code_bytes);
+    for (u32 at = 0; at < s->b.code_bytes;) {
         struct insn i;
         if (isa_decode(&i, code + at, INSN_BYTES_MAX, ISA_64) <= 0) break;
-        for (; mark < b->marks && b->mark[mark].host_off <= at; mark++)
-            dprintf(2, " guest offset %#x:\n", b->mark[mark].guest_off);
+        for (; mark < s->b.marks && code_mark(c, s, mark).host_off <= at; mark++)
+            dprintf(2, " guest offset %#x:\n", code_mark(c, s, mark).guest_off);
         bt_dump_insn((u64)(uintptr_t)code + at, &i);
         at += i.len;
     }
@@ -75,7 +78,7 @@ void bt_dump_block(const struct bt_state *s, const struct bt_slot *slot, u64 rip
             (unsigned long long)(slot->page_gpa + slot->b.guest_off),
             slot->variant & VARIANT_USER ? "user" : "supervisor",
             slot->variant & VARIANT_VEC ? "in registers" : "not loaded");
-    if (what & DUMP_GUEST) put_guest(&s->code, slot, rip);
+    if (what & DUMP_GUEST) put_guest(s->v->mem, slot, rip);
     if (what & DUMP_HOST) bt_dump_host(&s->code, slot);
     if (what & DUMP_EXITS) put_exits(&s->code, slot);
 }

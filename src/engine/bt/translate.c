@@ -12,6 +12,7 @@
 
 #include "cpu/insn_exec.h"
 #include "engine/bt/code.h"
+#include "engine/bt/marks.h"
 #include "engine/bt/trans_hints.h"
 #include "engine/bt/trans_system.h"
 #include "engine/bt/trans_x87.h"
@@ -346,8 +347,9 @@ enum {
     INSN_CODE_MAX = 512, /* hot and cold code of one instruction */
     COLD_CODE_MAX = 160, /* of one exit */
     SECONDS_CODE_MAX = BT_BLOCK_INSNS * 16 + GROUPS_MAX * 128,
-    COPY_BYTES_MAX = BT_BLOCK_INSNS * INSN_BYTES_MAX,
+    COPY_BYTES_MAX = BT_BLOCK_INSNS * INSN_BYTES_MAX, /* afterwards the marks are there */
 };
+static_assert((u32)MARKS_BYTES_MAX <= (u32)COPY_BYTES_MAX, "room for the marks");
 
 void tr_poll(struct trans *t)
 {
@@ -541,7 +543,7 @@ u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, stru
     block->code_bytes = t.e.n;
     block->copy_off = out->off + t.e.n;
     for (u32 k = 0; k < block->insns; k++) em_insn(&t.e, b->first[k].bytes, b->first[k].len);
-    return t.e.n;
+    return block->code_bytes;
 }
 
 u32 bt_translate_jump(const struct bt *bt, u16 off, struct bt_out *out)

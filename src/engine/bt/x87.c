@@ -78,7 +78,7 @@ bool bt_x87_load(struct bt_state *s)
 }
 
 /* The host recorded where the copy of the instruction is. */
-static u64 guest_fip(const struct bt_state *s, u64 pc)
+static u64 guest_fip(struct bt_state *s, u64 pc)
 {
     const struct bt_slot *slot = code_at(&s->code, pc);
     if (!slot) return pc; /* FNINIT's 0 */
