@@ -41,6 +41,14 @@ PROGRAM(trapped_call, "1: cmp $100, %ebx\n jne 2f\n pushf\n orl $0x100, (%rsp)\n
                       "2: syscall\n dec %ebx\n jnz 1b\n hlt\n .balign 256\n nop\n sysretq");
 PROGRAM(interrupt_return, "1: syscall\n dec %ebx\n jnz 1b\n hlt\n"
                           ".balign 256\n cmp $100, %ebx\n jne 2f\n or $0x200, %r11\n 2: sysretq");
+/* arithmetic flags from the stack; others now and then; where it is misaligned, too */
+PROGRAM(popped_flags,
+        "fninit\n1: mov %ebx, %eax\n imul $0x91, %eax\n and $0x8D5, %eax\n or $2, %eax\n"
+        "cmp $100, %ebx\n jne 2f\n or $0x200400, %eax\n"
+        "2: push %rax\n popfq\n adc %rdx, %rdx\n setp %cl\n pushfq\n pop %rsi\n"
+        "add %rsi, %rdi\n rol $3, %rdi\n test $0x3F, %bl\n jnz 3f\n"
+        "sub $3, %rsp\n push %rax\n popfq\n adc %rdx, %rdx\n lea 3(%rsp), %rsp\n"
+        "3: fldpi\n push %rax\n popfq\n fstp %st(0)\n dec %ebx\n jnz 1b\n hlt");
 /* supervisor code; LSTAR comes back to it */
 PROGRAM(returns, "1:" TO_USER "5: syscall\n"
                  ".balign 256\n mov $0x300000, %esp\n dec %ebx\n jnz 1b\n hlt");
@@ -263,6 +271,12 @@ static void system_calls(void)
     AGREE(interrupt_return, USER | PENDING, ROUNDS - 4);
 }
 
+static void flags_from_the_stack(void)
+{
+    AGREE(popped_flags, 0, 2 * ROUNDS - ROUNDS / 16);
+    AGREE(popped_flags, USER, 2 * ROUNDS - ROUNDS / 16);
+}
+
 static void interrupt_returns(void)
 {
     AGREE(returns, 0, 2 * ROUNDS - 8);
@@ -339,6 +353,7 @@ static void apart(void (*fn)(void))
         apart(name);                                                                               \
     }
 APART(system_calls)
+APART(flags_from_the_stack)
 APART(interrupt_returns)
 APART(clocks_and_bases)
 APART(x87_registers)
@@ -347,11 +362,9 @@ APART(instructions_are_counted)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_system_calls),
-        cmocka_unit_test(test_interrupt_returns),
-        cmocka_unit_test(test_clocks_and_bases),
-        cmocka_unit_test(test_x87_registers),
-        cmocka_unit_test(test_instructions_are_counted),
+        cmocka_unit_test(test_system_calls),      cmocka_unit_test(test_flags_from_the_stack),
+        cmocka_unit_test(test_interrupt_returns), cmocka_unit_test(test_clocks_and_bases),
+        cmocka_unit_test(test_x87_registers),     cmocka_unit_test(test_instructions_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -290,6 +290,31 @@ static const u8 *light_iret(struct light *l)
     return go(l->s, rip);
 }
 
+/* ---- POPFQ ----------------------------------------------------------------------------------- */
+
+/* Flags that POPF changes, and that say more than how a computation went. */
+static u64 other_flags(const struct vcpu *v)
+{
+    const u64 flags = RFLAGS_TF | RFLAGS_DF | RFLAGS_NT | RFLAGS_AC | RFLAGS_ID | RFLAGS_RF;
+    if (v->cpl == 0) return flags | RFLAGS_IF | RFLAGS_IOPL;
+    return (v->rflags & RFLAGS_IOPL) == RFLAGS_IOPL ? flags | RFLAGS_IF : flags;
+}
+
+static const u8 *light_popf(struct light *l)
+{
+    struct vcpu *v = l->v;
+    const gva_t rsp = v->gpr[RSP];
+    const volatile u64 *top =
+        rsp & 7 ? NULL : (const volatile u64 *)tlb_find(v, rsp, sizeof *top, ACC_READ);
+    if (!top) return to_step(l);
+    const u64 image = *top;
+    if (((image & ~(u64)RFLAGS_RF) ^ v->rflags) & other_flags(v)) return to_step(l);
+    v->rflags = (v->rflags & ~(u64)RFLAGS_ARITH) | (image & RFLAGS_ARITH);
+    v->gpr[RSP] = rsp + 8;
+    count(v);
+    return behind(l);
+}
+
 /* ---- the time-stamp counter ------------------------------------------------------------------ */
 
 static const u8 *light_rdtsc(struct light *l)
@@ -327,9 +352,9 @@ static const u8 *light_vectors(struct light *l)
 }
 
 static const u8 *(*const light_fn[LIGHTS])(struct light *) = {
-    [LIGHT_SYSCALL] = light_syscall, [LIGHT_SYSRET] = light_sysret, [LIGHT_IRET] = light_iret,
-    [LIGHT_X87] = light_x87,         [LIGHT_RDTSC] = light_rdtsc,   [LIGHT_RDTSCP] = light_rdtscp,
-    [LIGHT_VECTORS] = light_vectors,
+    [LIGHT_SYSCALL] = light_syscall, [LIGHT_SYSRET] = light_sysret,   [LIGHT_IRET] = light_iret,
+    [LIGHT_X87] = light_x87,         [LIGHT_POPF] = light_popf,       [LIGHT_RDTSC] = light_rdtsc,
+    [LIGHT_RDTSCP] = light_rdtscp,   [LIGHT_VECTORS] = light_vectors,
 };
 
 const u8 *bt_light(struct vcpu *v, u32 place, u32 t2, u32 flags)

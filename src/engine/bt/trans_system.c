@@ -246,6 +246,11 @@ enum tr tr_iret(struct trans *t)
 {
     return t->bt->user || t->i->opsize != 8 ? TR_NONE : light(t, LIGHT_IRET, TR_END);
 }
+/* V8 has one behind each FPREM; a step would take the x87 registers away as well. */
+enum tr tr_popf(struct trans *t)
+{
+    return t->i->stack_bytes == 8 ? light(t, LIGHT_POPF, TR_NEXT) : TR_NONE;
+}
 enum tr tr_rdtsc(struct trans *t) { return light(t, LIGHT_RDTSC, TR_NEXT); }
 enum tr tr_rdtscp(struct trans *t) { return light(t, LIGHT_RDTSCP, TR_NEXT); }
 enum tr tr_vectors(struct trans *t) { return light(t, LIGHT_VECTORS, TR_END); }

@@ -11,6 +11,7 @@ enum tr tr_std(struct trans *t);
 enum tr tr_clac(struct trans *t);
 enum tr tr_stac(struct trans *t);
 enum tr tr_pushf(struct trans *t);
+enum tr tr_popf(struct trans *t);
 enum tr tr_swapgs(struct trans *t);
 enum tr tr_rdfsbase(struct trans *t);
 enum tr tr_rdgsbase(struct trans *t);

@@ -293,6 +293,7 @@ static const struct inline_row {
     {x_clac, tr_clac},
     {x_stac, tr_stac},
     {x_pushf, tr_pushf},
+    {x_popf, tr_popf},
     {x_swapgs, tr_swapgs},
     {x_mov_seg_store, tr_mov_from_seg},
     {x_rdfsbase, tr_rdfsbase},
