@@ -20,4 +20,5 @@
 #define EXIT_LINK 1
 #define EXIT_LOOKUP 2
 #define EXIT_POLL 3
+#define SITE_NONE 0x80000000 /* SITE_SLOT */
 #endif

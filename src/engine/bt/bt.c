@@ -46,7 +46,8 @@ OFFSET_IS(V_MXCSR, fx.mxcsr);
 OFFSET_IS(V_VEC, vec);
 OFFSET_IS(V_K, k);
 static_assert(EXIT_STEP == BT_EXIT_STEP && EXIT_LINK == BT_EXIT_LINK &&
-                  EXIT_LOOKUP == BT_EXIT_LOOKUP && EXIT_POLL == BT_EXIT_POLL,
+                  EXIT_LOOKUP == BT_EXIT_LOOKUP && EXIT_POLL == BT_EXIT_POLL &&
+                  SITE_NONE == SITE_SLOT,
               "asm_offsets.h: exits");
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -100,6 +101,7 @@ static bool make_room(struct bt_state *s)
 /* Where the next block goes, with what the translator has to know about its page. */
 static void prepare(struct bt_state *s, const struct bt_page *p, struct bt_out *out)
 {
+    jump_note_evictions(s);
     s->bt.hints = code_hints(&s->code, p);
     s->bt.stubs = s->code.stubs;
     s->bt.user = s->v->cpl == 3;
@@ -159,6 +161,7 @@ static const struct bt_slot *find_cross(struct bt_state *s, gpa_t gpa)
     make_room(s);
     struct bt_page *p = code_page(&s->code, gpa, bt_variant_of(s), true);
     struct bt_page *q = code_page(&s->code, second, bt_variant_of(s), true);
+    jump_note_evictions(s);
     if (p == q || p->page == q->page) return NULL;
     struct bt_out out;
     prepare(s, p, &out);
@@ -240,7 +243,9 @@ static enum x_result take_back(struct bt_state *s)
 {
     struct vcpu *v = s->v;
     const u64 rip = v->rip;
-    const u32 off = bt_note_place(s, (u32)v->eng.exit_site);
+    const u32 by = (u32)v->eng.exit_site, slot = by & ~SITE_SLOT;
+    if (by & SITE_SLOT && (!slot || slot >= s->far.slots)) return block_run_first(&s->decoded, v);
+    const u32 off = bt_note_place(s, by & SITE_SLOT ? s->far.place_of[slot] : by);
     v->rip = v->eng.code_base + off;
     const struct block *b = block_single(&s->decoded, v);
     const struct insn *i = b ? b->first : cache_crosser(&s->decoded, v, v->rip);
@@ -471,7 +476,7 @@ static int bt_init(struct vcpu *v, struct err *e)
     if (!s) return err_set(e, E_NOMEM, "translator");
     v->engine_state = s;
     s->v = s->bt.v = v;
-    v->eng.exit_site = 0; /* far.h: of no jump */
+    v->eng.exit_site = SITE_SLOT; /* of no jump */
     int rc = native_init(v, e);
     if (rc == 0)
         rc = cache_init(&s->decoded, (struct cache_size){.sets = 64, .insns = 24 * 1024}, e);

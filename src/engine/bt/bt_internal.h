@@ -33,8 +33,8 @@
  * fault, MMIO, crossing, traced page, #DE, whatever.
  *
  * RIP. Code is translated by guest-physical page, position independent: RIP-relative operands
- * and return addresses are made from jump_table.base of the page. Blocks have a far entry (T1 = the
- * target's linear address: far.h) and a near entry (jumps within the page).
+ * and return addresses are made from jump_table.base of the page. Blocks have a far entry, which
+ * needs T1 = their linear address, and a near entry for jumps within the page and slots (far.h).
  *
  * Interrupts. Every near entry loads from a poll page which bt_kick() makes unreadable: the fault
  * is at an instruction boundary. Jumps forward within the page go behind the poll: a loop has
@@ -59,6 +59,7 @@ enum bt_exit {
 /* ---- translation of one block (translate.c) ---- */
 enum { BT_BLOCK_INSNS = 64, BT_BLOCK_MARKS = 2 * BT_BLOCK_INSNS + VCPU_GROUPS };
 enum { BT_BLOCK_CODE_BYTES = 16384, BT_POLL_BYTES = 7 };
+enum { BT_FAR_BYTES = 5, BT_FAR_NOP = 0x0F }; /* far entry, unless the page wanders; its first */
 enum { BT_BLOCK_SLOTS = BT_BLOCK_INSNS + 1 };
 struct bt_mark {   /* where a guest instruction's host code starts */
     u16 host_off;  /* from the block's code start */
@@ -88,7 +89,9 @@ struct bt_out {
     u32 page;     /* which of bt_code.pages the block is in */
     bool wanders; /* it is entered at many linear addresses (far.h) */
     u32 slot, slot_room, slots;
-    u16 slot_miss[BT_BLOCK_SLOTS];
+    struct bt_far {
+        u16 miss, off; /* that code; the jump, from the page's start */
+    } far[BT_BLOCK_SLOTS];
 };
 /* Offsets in the code cache of the fixed pieces the blocks jump to (enter.S, copied there once).
  * All take what they say and may be jumped to with flags and every guest register live. */
@@ -96,7 +99,10 @@ struct bt_stubs {
     u32 step;    /* T1d = place of the instruction (bt_place)                     */
     u32 link;    /* T1d = place of the target, T2d = code offset of the jump's rel32 field to
                   * patch, with SITE_FORWARD when it jumps forward */
-    u32 lookup;  /* T1 = linear address of the target                              */
+    u32 lookup;  /* T1 = linear address of the target, T2 = place of the jump, or SITE_SLOT with
+                  * its slot */
+    u32 jump;    /* the same; RCX is in SAVE_JUMP */
+    u32 dropped; /* T1 as above, T2 = anything: an entry of a block that was dropped */
     u32 light;   /* T1d, T2d: see light.h                                         */
     u32 poll;    /* offset of the 8-byte-aligned poll word, relative like code      */
     u32 fill[2]; /* T1 = linear address whose entry is missing (read, write), T2 = host address to
@@ -105,6 +111,7 @@ struct bt_stubs {
 /* How exits tell where they are: page of the code cache, and offset in the guest's page. */
 static inline u32 bt_place(u32 page, u32 off) { return page << PAGE_SHIFT | off; }
 #define SITE_FORWARD (1u << 31)
+#define SITE_SLOT (1u << 31) /* slot 0 is of no jump */
 struct bt;
 /**
  * bt_translate - emit the block whose decoded instructions are @b (64- or 32-bit code, first byte

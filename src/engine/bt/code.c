@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "engine/bt/code_index.h"
 #include "engine/bt/digest.h"
+#include "engine/bt/emit_ext.h"
 #include "engine/bt/enter.h"
 #include "engine/bt/marks.h"
 #include "engine/common/hostmem.h"
@@ -18,6 +19,7 @@ static const size_t index_bytes = sizeof(u32) * BLOCK_BUCKETS;
 static const size_t hints_bytes = sizeof(struct bt_hints) * BT_HINTS;
 static const size_t hint_of_bytes = sizeof(struct bt_page *) * BT_HINTS;
 static const size_t link_bytes = sizeof(struct bt_link) * (BT_LINKS + 1);
+static const size_t grave_bytes = sizeof(struct bt_grave) * (BT_BLOCKS + 1);
 static const size_t pages_bytes = sizeof(struct bt_page) * BT_PAGE_SETS * BT_PAGE_WAYS;
 
 /* jmp [rip+2]; the address: blocks reach the routines of enter.S, wherever those are. */
@@ -38,11 +40,12 @@ int code_init(struct bt_code *c, struct err *e)
     if (rc < 0) goto fail;
     c->slot = hostmem_reserve(slot_bytes);
     c->link = hostmem_reserve(link_bytes);
+    c->grave = hostmem_reserve(grave_bytes);
     c->pages = hostmem_reserve(pages_bytes);
     c->index = hostmem_reserve(index_bytes);
     c->hints = hostmem_reserve(hints_bytes);
     c->hint_of = hostmem_reserve(hint_of_bytes);
-    if (!c->slot || !c->link || !c->pages || !c->index || !c->hints || !c->hint_of) {
+    if (!c->slot || !c->link || !c->grave || !c->pages || !c->index || !c->hints || !c->hint_of) {
         rc = err_set(e, E_NOMEM, "code cache tables");
         goto fail;
     }
@@ -51,6 +54,8 @@ int code_init(struct bt_code *c, struct err *e)
     c->stubs.step = put_stub(c, bt_exit_step);
     c->stubs.link = put_stub(c, bt_exit_link);
     c->stubs.lookup = put_stub(c, bt_exit_lookup);
+    c->stubs.jump = put_stub(c, bt_exit_jump);
+    c->stubs.dropped = put_stub(c, bt_exit_dropped);
     c->stubs.light = put_stub(c, bt_exit_light);
     c->stubs.fill[0] = put_stub(c, bt_exit_fill_read);
     c->stubs.fill[1] = put_stub(c, bt_exit_fill_write);
@@ -69,6 +74,7 @@ void code_fini(struct bt_code *c)
     hostmem_release(c->rx, BT_CODE_BYTES);
     hostmem_release(c->slot, slot_bytes);
     hostmem_release(c->link, link_bytes);
+    hostmem_release(c->grave, grave_bytes);
     hostmem_release(c->pages, pages_bytes);
     hostmem_release(c->index, index_bytes);
     hostmem_release(c->hints, hints_bytes);
@@ -81,7 +87,7 @@ void code_drop_all(struct bt_code *c)
     for (u32 i = 0; i < BT_PAGE_SETS * BT_PAGE_WAYS; i++)
         if (c->pages[i].page) c->pages[i].page = 0; /* untouched ones stay so */
     memset(c->index, 0, index_bytes);
-    c->slots = c->links = c->assumers = 0;
+    c->slots = c->links = c->assumers = c->graves = c->free_grave = 0;
     c->used = BT_CODE_START;
     c->flushes++;
 }
@@ -117,18 +123,77 @@ static void index_remove(struct bt_code *c, const struct bt_slot *slot)
     if (*at) *at = slot->same_hash;
 }
 
+/* ---- jumps ----------------------------------------------------------------------------------- */
+
+static void put_rel(struct bt_code *c, u32 site, u32 target)
+{
+    s32 rel = (s32)(target - (site + 4));
+    memcpy(c->rw + site, &rel, sizeof rel);
+}
+
+void code_patch_jump(struct bt_code *c, u32 site, u32 target)
+{
+    const struct bt_slot *s = code_at(c, (u64)(uintptr_t)c->rx + site);
+    const u32 rel = target - (site + 4), at = s ? site - s->b.code_off : 0;
+    if (!s || !s->dropped || at >= BT_LID_BYTES) {
+        put_rel(c, site, target);
+        return;
+    }
+    if (s->dead) return;
+    for (u32 k = 0; k < sizeof rel; k++) {
+        const bool under = at + k < BT_LID_BYTES;
+        *(under ? &c->grave[s->grave].head[at + k] : &c->rw[site + k]) = (u8)(rel >> 8 * k);
+    }
+}
+
+static void patch_link(struct bt_code *c, const struct bt_link *l, u32 target)
+{
+    if (l->early) code_patch_jump(c, l->site, target);
+    else put_rel(c, l->site, target);
+}
+
 /* ---- dropping -------------------------------------------------------------------------------- */
+
+static void save_head(struct bt_code *c, struct bt_slot *s)
+{
+    const u32 k = c->free_grave ? c->free_grave : ++c->graves;
+    c->free_grave = c->free_grave ? c->grave[k].next : 0;
+    memcpy(c->grave[k].head, c->rw + s->b.code_off, BT_LID_BYTES);
+    s->grave = k;
+}
+static void free_grave(struct bt_code *c, struct bt_slot *s)
+{
+    if (!s->grave) return;
+    c->grave[s->grave].next = c->free_grave;
+    c->free_grave = s->grave;
+    s->grave = 0;
+}
+
+/* Either entry leads to the lookup. Who comes to the near one, by a slot, has no T1: it is made
+ * from the page's home (far.h). */
+static void put_lid(struct bt_code *c, const struct bt_slot *s)
+{
+    const u32 at = s->b.code_off,
+              kind = jump_kind(s->variant & VARIANT_VEC, s->variant & VARIANT_32);
+    const size_t base = offsetof(struct jump_table, base) + s->page * sizeof(u64);
+    c->rw[at] = EM_JMP32;
+    put_rel(c, at + 1, c->stubs.dropped);
+    if (s->b.near_off != BT_FAR_BYTES) return;
+    struct emit e = {.at = c->rw + at, .n = BT_FAR_BYTES, .room = BT_LID_BYTES};
+    em_mem_op(&e, EM_MOV_LOAD, EM_64, T1, (struct em_mem){TB, REG_NONE, 0, jump_at(kind, base)});
+    em_mem_op(&e, EM_LEA, s->variant & VARIANT_32 ? EM_32 : EM_64, T1,
+              (struct em_mem){T1, REG_NONE, 0, s->b.guest_off});
+    em_byte(&e, EM_JMP32);
+    em_u32(&e, c->stubs.dropped - (at + e.n + 4));
+}
 
 static void drop_block(struct bt_code *c, struct bt_slot *s)
 {
-    const u32 at = s->b.code_off;
     if (s->dropped) return;
     s->dropped = true;
-    memcpy(s->head, c->rw + at, sizeof s->head);
-    c->rw[at] = 0xE9;
-    code_patch_jump(c, at + 1, c->stubs.lookup);
-    for (u32 i = s->links; i; i = c->link[i].next)
-        code_patch_jump(c, c->link[i].site, c->link[i].exit);
+    save_head(c, s);
+    put_lid(c, s);
+    for (u32 i = s->links; i; i = c->link[i].next) patch_link(c, &c->link[i], c->link[i].exit);
     c->drops++;
 }
 
@@ -140,6 +205,7 @@ static void kill_block(struct bt_code *c, u32 i)
     for (u32 k = i - 1; k <= i + 1 && k <= c->slots; k++)
         if (k && c->slot[k].b.code_off == at) c->slot[k].dropped = c->slot[k].dead = true;
     index_remove(c, &c->slot[i]);
+    free_grave(c, &c->slot[i]);
     c->slot[i].links = 0;
 }
 
@@ -151,10 +217,10 @@ bool code_revive(struct bt_code *c, const struct bt_slot *slot, const u8 *guest)
         kill_block(c, index);
         return false;
     }
+    memcpy(c->rw + at, c->grave[s->grave].head, BT_LID_BYTES);
+    free_grave(c, s);
     s->dropped = false;
-    memcpy(c->rw + at, s->head, sizeof s->head);
-    for (u32 i = s->links; i; i = c->link[i].next)
-        code_patch_jump(c, c->link[i].site, c->link[i].target);
+    for (u32 i = s->links; i; i = c->link[i].next) patch_link(c, &c->link[i], c->link[i].target);
     return true;
 }
 
@@ -213,6 +279,7 @@ struct bt_page *code_page(struct bt_code *c, gpa_t gpa, u32 variant, bool make)
     if (!free_way) {
         free_way = &set[c->victim++ % BT_PAGE_WAYS];
         drop_blocks(c, free_way, &everything);
+        c->evictions++;
     }
     memset(free_way, 0, sizeof *free_way);
     free_way->page = id;
@@ -300,6 +367,7 @@ const struct bt_slot *code_add(struct bt_code *c, const struct bt_block *b, stru
     p->first = index;
     index_put(c, s);
     c->used = (u32)align_up(b->code_off + b->code_bytes + marks_put(behind, b), 16);
+    ASSERT(c->used - b->code_off >= BT_LID_BYTES, "a block of %u bytes", b->code_bytes);
     return s;
 }
 
@@ -327,11 +395,11 @@ void code_replace(struct bt_code *c, const struct bt_slot *old, const struct bt_
         l->next = to->links;
         to->links = i;
         l->target += moved;
-        code_patch_jump(c, l->site, l->target);
+        patch_link(c, l, l->target);
     }
-    c->rw[near] = 0xE9; /* jmp rel32, for its own loop; as the one over the far entry */
-    code_patch_jump(c, far + 1, by->b.code_off);
-    code_patch_jump(c, near + 1, by->b.code_off + by->b.near_off);
+    c->rw[near] = EM_JMP32; /* for its own loop, and slots; as the one over the far entry */
+    put_rel(c, far + 1, by->b.code_off);
+    put_rel(c, near + 1, by->b.code_off + by->b.near_off);
 }
 
 const struct bt_slot *code_at(const struct bt_code *c, u64 pc)
@@ -367,21 +435,21 @@ struct bt_mark code_mark(const struct bt_code *c, const struct bt_slot *s, u32 n
     return marks_at(&m, n);
 }
 
-void code_patch_jump(struct bt_code *c, u32 site, u32 target)
-{
-    s32 rel = (s32)(target - (site + 4));
-    memcpy(c->rw + site, &rel, sizeof rel);
-}
-
 void code_link(struct bt_code *c, const struct bt_slot *slot, u32 site, u32 target)
 {
+    const struct bt_slot *from = code_at(c, (u64)(uintptr_t)c->rx + site);
     struct bt_slot *s = &c->slot[slot - c->slot];
     s32 rel;
-    if (c->links == BT_LINKS) return; /* until the next flush it leaves at each jump */
+    if (c->links == BT_LINKS || !from || from->dropped) return; /* it leaves at each jump */
     memcpy(&rel, c->rw + site, sizeof rel);
-    c->link[++c->links] = (struct bt_link){site, site + 4 + (u32)rel, target, s->links};
+    if (site + 4 + (u32)rel == target) return; /* since it was revived */
+    c->link[++c->links] = (struct bt_link){.site = site,
+                                           .exit = site + 4 + (u32)rel,
+                                           .target = target,
+                                           .next = s->links,
+                                           .early = site - from->b.code_off < BT_LID_BYTES};
     s->links = c->links;
-    code_patch_jump(c, site, target);
+    put_rel(c, site, target);
 }
 
 void code_poll_arm(struct bt_code *c) { mprotect(c->rx + BT_POLL_OFF, PAGE_BYTES, PROT_NONE); }

@@ -4,14 +4,15 @@
  * One memfd mapped twice, writable and executable; bounded by BT_CODE_BYTES and filled front to
  * back; when it (or a table) is full everything is dropped. Layout: stubs, the poll page, blocks.
  *
- * A dropped block is entered no more: a jump to the lookup stub lies over its far entry (jump
- * caches may keep pointing there), and jumps linked to it lead to their exits again. Where its
+ * A dropped block is entered no more: jumps to the lookup stub lie over its entries (jump caches
+ * and slots may keep pointing there), and jumps linked to it lead to their exits again. Where its
  * guest code was written it may turn out to be as it was: then the block is revived, with the jumps
  * to it. Where its translation is no longer wanted it is dead. Owner: the vCPU's thread, which
  * never runs translated code meanwhile. */
 #ifndef ENGINE_BT_CODE_H
 #define ENGINE_BT_CODE_H
 #include "engine/bt/jump.h"
+#include "engine/bt/lid.h"
 
 enum {
     BT_STUB_BYTES = PAGE_BYTES,
@@ -52,24 +53,27 @@ struct bt_slot { /* a block in the cache: a line of the host's */
     u8 variant;
     bool dropped; /* not to be entered */
     bool dead;    /* never again */
-    u8 head[5];   /* dropped: the bytes under the jump over its far entry */
+    u32 grave;    /* dropped: where the bytes under its lid are */
 };
 static_assert(sizeof(struct bt_slot) == 64 && BT_BLOCK_CODE_BYTES <= 0xFFFF, "struct bt_slot");
 static_assert(BT_PAGE_SETS * BT_PAGE_WAYS <= 1 << 16 && HINT_BYTES * 8 <= 0xFFFF, "struct bt_slot");
 /* A direct jump from block to block of a page: the rel32 at @site. */
 struct bt_link {
     u32 site, exit, target; /* code offsets: it leads to its exit or to the target */
-    u32 next;
+    u32 next : 31;
+    u32 early : 1; /* the site may be under a lid */
 };
 struct bt_code {
     u8 *rw, *rx;
     u32 used;  /* bytes */
     u32 there; /* the host has pages for so many of them, and for the next block */
     u32 slots, links;
-    u64 point;             /* of digests: a secret */
-    struct bt_mark found;  /* by code_mark_of */
-    struct bt_slot *slot;  /* [BT_BLOCKS], 1-based, code_off ascending */
-    struct bt_link *link;  /* [BT_LINKS], 1-based */
+    u64 point;              /* of digests: a secret */
+    struct bt_mark found;   /* by code_mark_of */
+    struct bt_slot *slot;   /* [BT_BLOCKS], 1-based, code_off ascending */
+    struct bt_link *link;   /* [BT_LINKS], 1-based */
+    struct bt_grave *grave; /* [BT_BLOCKS], 1-based */
+    u32 graves, free_grave;
     struct bt_page *pages; /* [BT_PAGE_SETS][BT_PAGE_WAYS] */
     u32 victim;
     u32 assumers;             /* blocks that assume something: chain of block indices, 0 ends */
@@ -79,6 +83,7 @@ struct bt_code {
     struct bt_stubs stubs;
     u32 *index;         /* [BLOCK_BUCKETS]: code_index.h */
     u64 flushes, drops; /* how often everything, and blocks, were dropped */
+    u64 evictions;      /* how often a page's record became another's */
 };
 int code_init(struct bt_code *c, struct err *e) MUST_USE;
 void code_fini(struct bt_code *c);
@@ -91,8 +96,7 @@ enum bt_variant { VARIANT_USER = 1 << 0, VARIANT_VEC = 1 << 1, VARIANT_32 = 1 <<
 bool code_drop(struct bt_code *c, gpa_t start, gpa_t end);
 /** code_kill - the blocks made of guest code in [start, end) are to be translated anew. */
 void code_kill(struct bt_code *c, gpa_t start, gpa_t end);
-/* What blocks take for granted, as bits: that instructions of an enum fpu_class fault or do not,
- * and the bits of CR4 the translator looks at. */
+/* What blocks take for granted: that an enum fpu_class faults or does not; bits of CR4. */
 enum code_assumed { ASSUMES_CR4 = 1 << FPU_CLASSES };
 /** code_assume - block @s is right as long as nothing of @what changes. code_changed - @what did:
  * the blocks that assume it are to be translated anew. */
@@ -120,23 +124,22 @@ const struct bt_slot *code_add_cross(struct bt_code *c, const struct bt_block *b
 /** code_replace - whoever jumps to @old, by either entry, comes to @by from now on: the same guest
  * code of the same variant, translated anew. */
 void code_replace(struct bt_code *c, const struct bt_slot *old, const struct bt_slot *by);
-/** code_at - block whose host code holds executable address @pc, NULL for stubs and strangers. */
+/** code_at - block whose host code holds address @pc, NULL for stubs and strangers. */
 const struct bt_slot *code_at(const struct bt_code *c, u64 pc);
 /** code_mark_of - the guest instruction that host @pc of @s belongs to; valid until the next call.
  * code_mark - the marks of @s by number. */
 const struct bt_mark *code_mark_of(struct bt_code *c, const struct bt_slot *s, u64 pc);
 struct bt_mark code_mark(const struct bt_code *c, const struct bt_slot *s, u32 n);
-/** code_patch_jump - make the rel32 field at code offset @site jump to code offset @target. */
+/** code_patch_jump - make the rel32 field at @site jump to code offset @target, lid or not. */
 void code_patch_jump(struct bt_code *c, u32 site, u32 target);
-/** code_link - have the jump whose rel32 field is at code offset @site, now leading to its exit, go
- * to @target, an entry of @s, as long as that is not dropped. */
+/** code_link - have the jump whose rel32 field is at code offset @site, now leading to its exit or
+ * to @target already, go to @target, an entry of @s, as long as that is not dropped. */
 void code_link(struct bt_code *c, const struct bt_slot *s, u32 site, u32 target);
 /** code_revive - the dropped block @s is to be entered again if @guest, its guest code as it is
  * now, is what it was made of, and dead if not. Returns which; @guest's writers are noticed by now.
  */
 bool code_revive(struct bt_code *c, const struct bt_slot *s, const u8 *guest);
-/** code_poll_arm - make the next poll fault (any thread); code_poll_disarm - back to normal
- * (owner). */
+/** code_poll_arm - make the next poll fault (any thread); code_poll_disarm - not (owner). */
 void code_poll_arm(struct bt_code *c);
 void code_poll_disarm(struct bt_code *c);
 static inline bool is_cross(const struct bt_slot *s) { return s->b.guest_end > PAGE_BYTES; }

@@ -26,7 +26,7 @@ static const struct bt_slot *add(struct bt_code *c, gpa_t page, u32 variant, u16
         mark[n] = (struct bt_mark){(u16)(n * 16), (u16)(off + n * 4), (u16)(n * 16)};
     struct bt_block b = {.code_off = c->used,
                          .code_bytes = insns * 16u,
-                         .near_off = 8,
+                         .near_off = BT_FAR_BYTES,
                          .guest_off = off,
                          .guest_end = (u16)(off + insns * 4),
                          .insns = insns,
@@ -39,11 +39,22 @@ static const struct bt_slot *add(struct bt_code *c, gpa_t page, u32 variant, u16
     return code_add(c, &b, code_page(c, page, variant, true));
 }
 
-static bool leads_to_lookup(const struct bt_code *c, const struct bt_slot *s)
+/* Where the jump at @at leads; 0: there is none. */
+static u32 jump_to(const struct bt_code *c, u32 at)
 {
     s32 rel;
-    memcpy(&rel, c->rx + s->b.code_off + 1, sizeof rel);
-    return c->rx[s->b.code_off] == FAR_JUMP && s->b.code_off + 5 + (u32)rel == c->stubs.lookup;
+    memcpy(&rel, c->rx + at + 1, sizeof rel);
+    return c->rx[at] == FAR_JUMP ? at + 5 + (u32)rel : 0;
+}
+
+static bool leads_to_lookup(const struct bt_code *c, const struct bt_slot *s)
+{
+    static const u8 load[] = {0x4D, 0x8B, 0x97}; /* mov T1, [TB + disp32] */
+    const u32 far = s->b.code_off, near = far + BT_FAR_BYTES;
+    u32 at = near + 7 + 3; /* and a LEA with a displacement of 0, 1 or 4 bytes */
+    if (s->b.guest_off) at += s->b.guest_off < 0x80 ? 1 : 4;
+    return jump_to(c, far) == c->stubs.dropped && !memcmp(c->rx + near, load, sizeof load) &&
+           jump_to(c, at) == c->stubs.dropped;
 }
 
 static void test_find(void **state)
@@ -140,6 +151,8 @@ static void test_revive(void **state)
     assert_true(code_revive(c, a, guest));
     assert_int_equal(c->rx[a->b.code_off], 0x90);
     assert_int_equal(leads_to(c, site), target);
+    code_link(c, a, site, target); /* for the exit that had it revived */
+    assert_int_equal(c->links, 1);
     assert_ptr_equal(code_find(c, PAGE + 64, 0), a);
     assert_true(code_drop(c, PAGE + 64, PAGE + 65));
     guest[15] ^= 1;
@@ -156,6 +169,34 @@ static void test_revive(void **state)
     code_fini(c);
 }
 
+/* A jump at the start of a block that is dropped, too, so that it is under the lid, or half. */
+static void test_links_under_lids(void **state)
+{
+    (void)state;
+    u8 guest[16];
+    memset(guest, GUEST_BYTE, sizeof guest);
+    for (u32 off = BT_LID_BYTES - 8; off < BT_LID_BYTES + 2; off++) {
+        struct bt_code *c = make();
+        const struct bt_slot *a = add(c, PAGE, 0, 64, 4), *b = add(c, PAGE, 0, 80, 4);
+        const u32 site = b->b.code_off + off, exit = site + 9, target = a->b.code_off;
+        code_patch_jump(c, site, exit);
+        code_link(c, a, site, target);
+        assert_int_equal(leads_to(c, site), target);
+        assert_true(code_drop(c, PAGE + 80, PAGE + 81) && code_drop(c, PAGE + 64, PAGE + 65));
+        assert_true(leads_to_lookup(c, a) && leads_to_lookup(c, b));
+        assert_true(code_revive(c, b, guest));
+        assert_int_equal(leads_to(c, site), exit);
+        assert_true(code_drop(c, PAGE + 80, PAGE + 81) && code_revive(c, a, guest));
+        assert_true(leads_to_lookup(c, b) && code_revive(c, b, guest));
+        assert_int_equal(leads_to(c, site), target);
+        code_kill(c, PAGE + 80, PAGE + 81);
+        code_patch_jump(c, site, exit); /* dead: never mind */
+        code_kill(c, PAGE + 64, PAGE + 65);
+        assert_true(leads_to_lookup(c, a) && leads_to_lookup(c, b));
+        code_fini(c);
+    }
+}
+
 /* The block of an instruction across pages is found by nobody and goes with either page. */
 static void test_cross(void **state)
 {
@@ -165,6 +206,7 @@ static void test_cross(void **state)
         struct bt_mark mark = {0, PAGE_BYTES - 2, 0};
         struct bt_block b = {.code_off = c->used,
                              .code_bytes = BYTES,
+                             .near_off = BT_FAR_BYTES,
                              .guest_off = PAGE_BYTES - 2,
                              .guest_end = PAGE_BYTES + 3,
                              .insns = 1,
@@ -208,6 +250,7 @@ static void test_eviction(void **state)
     }
     assert_int_equal(found, BT_PAGE_WAYS);
     assert_int_equal(dropped, BT_PAGE_WAYS);
+    assert_int_equal(c->evictions, BT_PAGE_WAYS);
     code_fini(c);
 }
 
@@ -260,7 +303,7 @@ static void test_full(void **state)
 {
     (void)state;
     struct bt_code *c = make();
-    const u32 stub = c->stubs.lookup;
+    const u32 stub = c->stubs.dropped;
     u32 blocks = 0;
     for (; blocks < 2 * BT_BLOCKS; blocks++) {
         if (code_room(c)) break;
@@ -271,7 +314,7 @@ static void test_full(void **state)
     assert_int_equal(c->used, BT_CODE_START);
     assert_null(code_find(c, PAGE, 0));
     assert_null(code_at(c, (u64)(uintptr_t)c->rx + BT_CODE_START));
-    assert_int_equal(c->stubs.lookup, stub);
+    assert_int_equal(c->stubs.dropped, stub);
     const struct bt_slot *s = add(c, PAGE, 0, 0, 1);
     assert_ptr_equal(code_find(c, PAGE, 0), s);
     for (u32 n = 0; !code_room(c); n++) c->used += BT_BLOCK_CODE_BYTES; /* bytes run out, too */
@@ -378,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_hints_run_out),
         cmocka_unit_test(test_revive),
         cmocka_unit_test(test_pages_come_first),
+        cmocka_unit_test(test_links_under_lids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,7 +49,7 @@ static const char *stub_name(const struct bt_stubs *s, u32 off)
 {
     if (off == s->step) return "step: the interpreter executes one instruction";
     if (off == s->link) return "link: a jump within the page, patched when taken";
-    if (off == s->lookup) return "lookup: a target the jump table does not have";
+    if (off == s->lookup || off == s->jump) return "lookup: a target the jump table does not have";
     if (off == s->light) return "light: a C function executes the instruction";
     if (off == s->fill[0] || off == s->fill[1]) return "fill: no entry in the memory table";
     return NULL;

@@ -3,7 +3,7 @@
 #define ENGINE_BT_EMIT_EXT_H
 #include "engine/bt/emit.h"
 
-enum { EM_JMP = -1 };
+enum { EM_JMP = -1, EM_JMP32 = 0xE9 };
 
 /* jmp [m] */
 static inline void em_jump_mem(struct emit *e, struct em_mem m)
@@ -17,7 +17,7 @@ static inline void em_jump_mem(struct emit *e, struct em_mem m)
 static inline u32 em_jump32(struct emit *e, int cc)
 {
     if (cc >= 0) em_byte(e, 0x0F);
-    em_byte(e, cc < 0 ? 0xE9 : 0x80 | (u32)cc);
+    em_byte(e, cc < 0 ? EM_JMP32 : 0x80 | (u32)cc);
     em_u32(e, 0);
     return e->n - 4;
 }

@@ -125,12 +125,20 @@ bt_enter:
     .globl bt_exit_step
     .globl bt_exit_link
     .globl bt_exit_lookup
+    .globl bt_exit_jump
+    .globl bt_exit_dropped
     .globl bt_exit_poll
 bt_exit_link:
     mov %r11, %gs:V_EXIT_SITE
     mov $EXIT_LINK, %r11d
     jmp leave
+bt_exit_dropped:
+    mov $SITE_NONE, %r11d
+    jmp bt_exit_lookup
+bt_exit_jump:
+    mov %gs:V_SAVE, %rcx
 bt_exit_lookup:
+    mov %r11, %gs:V_EXIT_SITE
     mov %rsp, %gs:V_GPR+8*4
     mov %gs:V_HOST_RSP, %rsp
     push %rax

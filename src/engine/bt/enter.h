@@ -13,6 +13,8 @@ u32 bt_enter(struct vcpu *v, const void *host_pc);
 void bt_exit_step(void);
 void bt_exit_link(void);
 void bt_exit_lookup(void);
+void bt_exit_jump(void);
+void bt_exit_dropped(void);
 void bt_exit_poll(void);
 void bt_exit_light(void);
 void bt_exit_leave(void); /* T1 = linear address to go on at: BT_EXIT_LOOKUP, without a look-up */

@@ -4,16 +4,16 @@
 #include "engine/common/hostmem.h"
 
 static const size_t miss_bytes = sizeof(const u8 *) * JUMP_SLOTS;
-static const size_t page_of_bytes = sizeof(u32) * JUMP_SLOTS;
+static const size_t place_of_bytes = sizeof(u32) * JUMP_SLOTS;
 static const size_t page_bytes = sizeof(struct far_page) * FAR_PAGES;
 
 int far_init(struct far_links *f, struct err *e)
 {
     *f = (struct far_links){.slots = 1, .life = 1};
     f->miss = hostmem_reserve(miss_bytes);
-    f->page_of = hostmem_reserve(page_of_bytes);
+    f->place_of = hostmem_reserve(place_of_bytes);
     f->page = hostmem_reserve(page_bytes);
-    if (f->miss && f->page_of && f->page) return 0;
+    if (f->miss && f->place_of && f->page) return 0;
     far_fini(f);
     return err_set(e, E_NOMEM, "slots of jumps");
 }
@@ -21,7 +21,7 @@ int far_init(struct far_links *f, struct err *e)
 void far_fini(struct far_links *f)
 {
     hostmem_release(f->miss, miss_bytes);
-    hostmem_release(f->page_of, page_of_bytes);
+    hostmem_release(f->place_of, place_of_bytes);
     hostmem_release(f->page, page_bytes);
     *f = (struct far_links){0};
 }
@@ -74,8 +74,8 @@ u32 far_take(struct far_links *f, const struct bt_out *out, const struct bt_slot
 {
     const u32 first = f->slots;
     for (u32 k = 0; k < out->slots; k++) {
-        f->miss[f->slots] = code + out->slot_miss[k];
-        f->page_of[f->slots++] = s->page;
+        f->miss[f->slots] = code + out->far[k].miss;
+        f->place_of[f->slots++] = bt_place(s->page, out->far[k].off);
     }
     return first;
 }

@@ -2,7 +2,9 @@
  *
  * Such a jump has a slot, a number, and goes where the slot of the present jump table says: to its
  * own code behind it at first (its "miss", a lookup), and to its target once that was looked up.
- * Nothing is compared. That is right because
+ * That is all it does: nothing is compared, and the target's address is nowhere. Who comes by a
+ * slot enters by the near entry; all others - jump tables, targets.h, C - come to the far entry and
+ * bring T1. That is right because
  *   - a slot is filled with what an entry of the same table could hold, and emptied whenever that
  *     entry would be: with its page, with the table;
  *   - the target is a constant distance from the page the jump is in, and within one table's life
@@ -10,8 +12,11 @@
  *     tables are made in C only, which finds out (far_settle) when a page is about to be entered
  *     elsewhere. Then what leads to the old place is forgotten, with all slots of the table, and
  *     the page has a new home; one that moves often gets no slots filled any more.
- * A block that is dropped stays in slots, as it does in tables: its entry leads to the lookup
- * (code.h). Slots that lead there for nothing are noticed, and emptied all together.
+ * A block that is dropped stays in slots, as it does in tables: its entries lead to the lookup
+ * (code.h), with T1 from the home of its page, which is where slots of that table lead: they are
+ * emptied before a page has another home, and before its record is another page's
+ * (jump_note_evictions). Blocks of pages that wander are in no slot. Slots that lead to dropped
+ * blocks for nothing are noticed, and emptied all together.
  * Owner: the vCPU's thread. */
 #ifndef ENGINE_BT_FAR_H
 #define ENGINE_BT_FAR_H
@@ -30,11 +35,12 @@ struct far_page {
 };
 struct far_links {
     const u8 **miss;       /* [JUMP_SLOTS], by slot; 0 is no slot */
-    u32 *page_of;          /* [JUMP_SLOTS]: bt_slot.page of the block it is in */
+    u32 *place_of;         /* [JUMP_SLOTS]: bt_place of the jump */
     struct far_page *page; /* [FAR_PAGES], as bt_code.pages */
     u32 slots;             /* in use, and 0 */
     u32 epoch, stale, lives;
-    u32 life; /* how often all blocks were gone */
+    u32 life;      /* how often all blocks were gone */
+    u64 evictions; /* of bt_code, when slots were emptied for them */
 };
 int far_init(struct far_links *f, struct err *e) MUST_USE;
 void far_fini(struct far_links *f);
@@ -99,20 +105,21 @@ static inline bool far_settle(const struct far_links *f, struct jump_table *j,
 /** far_fill - have the jump of @slot go to @to from now on, unless that is not to be. */
 struct far_place {
     u64 address;
-    const u8 *code;
+    const u8 *code; /* the far entry */
 };
 static inline void far_fill(const struct far_links *f, struct jump_table *j, u32 slot,
                             struct far_place to)
 {
-    if (slot >= f->slots) return;
-    const u32 page = f->page_of[slot];
+    const u8 *near = code_near_of(to.code);
+    if (slot >= f->slots || !near) return;
+    const u32 page = f->place_of[slot] >> PAGE_SHIFT;
     const struct far_page *p = &f->page[page];
     if (p->moves > FAR_MOVES_MAX || j->home[page] != far_tag(j, p)) return;
     if (j->slot[slot] == f->miss[slot] && j->fills <= JUMP_FILLS) {
         if (j->fills < JUMP_FILLS) j->filled[j->fills] = slot;
         j->fills++;
     }
-    j->slot[slot] = to.code;
+    j->slot[slot] = near;
     j->slot_page[slot] = (u32)(to.address >> PAGE_SHIFT);
 }
 /** far_move - block @s is going to be entered through @j at @address. *old is then the linear

@@ -1,6 +1,6 @@
 /* Direct jumps between pages, linked by slots: what fills and empties them, and guests that change
  * what a link relies on, each run many times over the same code by the interpreter and bt. */
-#include "engine/bt/far.h"
+#include "engine/bt/jump_cache.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -398,12 +398,14 @@ static struct far_place place(u64 address, const u8 *code)
 
 static void test_slots(void **state)
 {
-    static u8 code[64];
+    static u8 code[128];
+    const u8 *near = code + 40 + BT_FAR_BYTES, *near2 = code + 50 + BT_FAR_BYTES;
+    code[40] = code[50] = BT_FAR_NOP;
     struct far_links f;
     struct err e = {0};
     struct jump_table *j = calloc(1, sizeof *j);
     struct bt_slot s = {.page = 7, .page_gpa = 0x5000}, other = {.page = 8, .page_gpa = 0x6000};
-    struct bt_out out = {.slots = 2, .slot_miss = {10, 20}};
+    struct bt_out out = {.slots = 2, .far = {{10, 0x10}, {20, 0x20}}};
     u64 old = 0;
     (void)state;
     assert_int_equal(far_init(&f, &e), 0);
@@ -421,10 +423,13 @@ static void test_slots(void **state)
     far_fill(&f, j, 1, place(0x7000, code + 40));
     far_fill(&f, j, 2, place(0x8000, code + 50));
     far_fill(&f, j, 3, place(0x8000, code + 50)); /* there is none */
-    assert_ptr_equal(j->slot[1], code + 40);
+    assert_ptr_equal(j->slot[1], near);
     far_drop_page(&f, j, 7);
     assert_ptr_equal(j->slot[1], code + 10);
-    assert_ptr_equal(j->slot[2], code + 50);
+    assert_ptr_equal(j->slot[2], near2);
+    far_fill(&f, j, 1, place(0x9000, code + 60)); /* to be entered with T1 only */
+    assert_ptr_equal(j->slot[1], code + 10);
+    assert_int_equal(f.place_of[2], bt_place(7, 0x20));
     assert_true(far_move(&f, j, &s, 0xFFFFFFFF80000000, &old) && old == 0x400000);
     far_clear(&f, j, 1);
     assert_ptr_equal(j->slot[2], code + 20);
@@ -442,10 +447,41 @@ static void test_slots(void **state)
     far_fini(&f);
 }
 
+/* A page's record becomes another's, and with it its home: no slot may lead to its blocks. */
+static void test_evictions(void **state)
+{
+    static u8 code[64];
+    struct err e = {0};
+    struct bt_state *s = calloc(1, sizeof *s);
+    struct jump_table *j = calloc(1, sizeof *j);
+    const struct bt_slot slot = {.page = 7, .page_gpa = 0x5000};
+    const struct bt_out out = {.slots = 1, .far = {{10, 0x10}}};
+    u64 old;
+    (void)state;
+    code[40] = BT_FAR_NOP;
+    assert_int_equal(far_init(&s->far, &e), 0);
+    j->epoch = far_new_epoch(&s->far);
+    j->key = 1;
+    s->jump[s->jumps++] = j;
+    assert_int_equal(far_take(&s->far, &out, &slot, code), 1);
+    far_clear(&s->far, j, 1);
+    assert_false(far_move(&s->far, j, &slot, 0x400010, &old));
+    far_fill(&s->far, j, 1, place(0x7000, code + 40));
+    jump_note_evictions(s);
+    assert_ptr_equal(j->slot[1], code + 40 + BT_FAR_BYTES);
+    s->code.evictions++;
+    jump_note_evictions(s);
+    assert_ptr_equal(j->slot[1], code + 10);
+    far_fini(&s->far);
+    free(j);
+    free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_evictions),
         cmocka_unit_test(test_guests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

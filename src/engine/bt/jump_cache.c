@@ -55,6 +55,14 @@ void jump_clear_slots(struct bt_state *s)
         if (s->jump[i]->key) far_clear(&s->far, s->jump[i], 1);
 }
 
+/* The record of a page has its home, too. */
+void jump_note_evictions(struct bt_state *s)
+{
+    if (likely(s->far.evictions == s->code.evictions)) return;
+    s->far.evictions = s->code.evictions;
+    jump_clear_slots(s);
+}
+
 void jump_take_slots(struct bt_state *s, const struct bt_out *out, const struct bt_slot *slot)
 {
     const u32 first = far_take(&s->far, out, slot, code_far(&s->code, slot));

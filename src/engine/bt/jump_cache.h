@@ -16,6 +16,8 @@ void jump_clear_all(struct bt_state *s);
 void jump_forget_blocks(struct bt_state *s);
 /** jump_clear_slots - the slots of the tables in use lead to their misses again. */
 void jump_clear_slots(struct bt_state *s);
+/** jump_note_evictions - a page of the code cache may have become another's just now. */
+void jump_note_evictions(struct bt_state *s);
 /** jump_take_slots - @slot was just made at @out: the slots it uses are taken. */
 void jump_take_slots(struct bt_state *s, const struct bt_out *out, const struct bt_slot *slot);
 /** jump_current - the one for code of the present mode and variant, in use from now on. */

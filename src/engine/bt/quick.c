@@ -77,9 +77,8 @@ const u8 *bt_quick_jump(struct vcpu *v, u64 address)
 {
     struct bt_state *s = v->engine_state;
     struct jump_table *jumps = table_of(v);
-    const u32 by = (u32)(v->eng.exit_site >> 32), n = jump_index(address);
-    v->eng.exit_site = (u32)v->eng.exit_site;
-    if (!by) {
+    const u32 by = (u32)v->eng.exit_site & ~SITE_SLOT, n = jump_index(address);
+    if (!((u32)v->eng.exit_site & SITE_SLOT) || !by) {
         const u8 *known = jumps->minus_address[n] == 0 - address ? jumps->code[n] : NULL;
         const u8 *code = bt_quick(v, address);
         s->far.stale += code && code == known;

@@ -7,7 +7,7 @@
 enum cold_kind {
     COLD_LINK,   /* exit to the same page: @arg = offset of the target   */
     COLD_FAR,    /* jump to offset @arg from the page                     */
-    COLD_JUMP,   /* RCX is in SAVE_JUMP: give it back, exit to stubs.lookup with T1 */
+    COLD_JUMP,   /* exit to stubs.jump with T1 */
     COLD_STEP,   /* RCX is in TB: give it back, exit to stubs.step        */
     COLD_WINDOW, /* as COLD_STEP, but back to @back when T1 is a multiple of @arg */
     COLD_FILL,   /* RCX is elsewhere: give it back, fill an entry, and again */

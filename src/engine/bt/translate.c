@@ -77,35 +77,28 @@ void tr_jump_table(struct trans *t)
     em_jump_mem(e, (struct em_mem){TB, T2, 3, code});
 }
 
-/* mov dword gs:[exit_site + @half * 4], val */
-static void put_exit_site(struct trans *t, u32 half, u32 val)
-{
-    const s32 at = (s32)(offsetof(struct vcpu, eng.exit_site) + half * 4);
-    em_byte(&t->e, 0x65);
-    em_byte(&t->e, 0xC7);
-    em_modrm_mem(&t->e, 0, (struct em_mem){REG_NONE, REG_NONE, 0, at});
-    em_u32(&t->e, val);
-}
-
-/* To T1, by the jump's slot of the present table (far.h), which leads here behind at first. */
-static void put_slot_jump(struct trans *t)
+/* By the jump's slot of the present table (far.h), which leads here behind at first. */
+static void put_slot_jump(struct trans *t, s64 target)
 {
     struct bt_out *o = t->out;
     const u32 slot = o->slot + o->slots;
     const size_t off = offsetof(struct jump_table, slot) + slot * sizeof(u64);
     em_jump_mem(&t->e, (struct em_mem){TB, REG_NONE, 0, jump_field(t, off)});
-    o->slot_miss[o->slots++] = (u16)t->e.n;
-    put_exit_site(t, 0, tr_place(t, t->off));
-    put_exit_site(t, 1, slot);
+    o->far[o->slots++] = (struct bt_far){.miss = (u16)t->e.n, .off = t->off};
+    tr_code_address(t, T1, target);
+    em_mov_imm(&t->e, T2, SITE_SLOT | slot);
     tr_jump_stub(t, t->bt->stubs.lookup);
 }
 
 static void put_far_jump(struct trans *t, s64 target)
 {
     const struct bt_out *o = t->out;
+    if (o->slots < BT_BLOCK_SLOTS && o->slots < o->slot_room) {
+        put_slot_jump(t, target);
+        return;
+    }
     tr_code_address(t, T1, target);
-    if (o->slots < BT_BLOCK_SLOTS && o->slots < o->slot_room) put_slot_jump(t);
-    else tr_jump_table(t);
+    tr_jump_table(t);
 }
 
 void tr_branch(struct trans *t, int cc, s64 target)
@@ -159,12 +152,11 @@ static void put_fill(struct trans *t, const struct cold *c)
     tr_jump_stub(t, t->bt->stubs.fill[c->arg & FILL_WRITE ? 1 : 0]);
 }
 
-/* No block is known there. exit_site tells bt.c which instruction jumped. */
+/* No block is known there. */
 static void put_lookup(struct trans *t, const struct cold *c)
 {
-    em_load_gs(&t->e, RCX, SAVE_JUMP);
-    put_exit_site(t, 0, tr_place(t, c->off));
-    tr_jump_stub(t, t->bt->stubs.lookup);
+    em_mov_imm(&t->e, T2, tr_place(t, c->off));
+    tr_jump_stub(t, t->bt->stubs.jump);
 }
 
 static void put_cold(struct trans *t, const struct cold *c)
@@ -367,7 +359,7 @@ static void put_entries(struct trans *t)
         em_store_gs(&t->e, offsetof(struct vcpu, eng.code_base), T2);
     } else {
         /* nop: room for a jump, when the block is dropped */
-        em_bytes(&t->e, "\x0F\x1F\x44\0\0", 5);
+        em_bytes(&t->e, "\x0F\x1F\x44\0\0", BT_FAR_BYTES);
     }
     t->near = t->e.n;
     tr_poll(t);

@@ -136,6 +136,7 @@ enum {
     STUB_LINK = 16,
     STUB_LOOKUP = 32,
     STUB_FILL = 48,
+    STUB_JUMP = 80,
     POLL = 64,
     CODE_START = 128
 };
@@ -253,6 +254,7 @@ static void set_up(void)
     put_stub(STUB_STEP, bt_exit_step);
     put_stub(STUB_LINK, bt_exit_link);
     put_stub(STUB_LOOKUP, bt_exit_lookup);
+    put_stub(STUB_JUMP, bt_exit_jump);
     T.region = (struct fault_region){(u64)(uintptr_t)T.code, CODE_BYTES, on_fault};
     assert_int_equal(fault_register(&T.region, &e), 0);
     static struct plan_cache plans;
@@ -261,8 +263,13 @@ static void set_up(void)
         .v = T.v, .hints = &T.hints, .plans = &plans, .plain = T.bt.plain || !host.bmi2};
     T.code[STUB_FILL] = 0x0F; /* ud2 */
     T.code[STUB_FILL + 1] = 0x0B;
-    T.bt.stubs = (struct bt_stubs){STUB_STEP, STUB_LINK, STUB_LOOKUP,
-                                   STUB_STEP, POLL,      {STUB_FILL, STUB_FILL}};
+    T.bt.stubs = (struct bt_stubs){.step = STUB_STEP,
+                                   .link = STUB_LINK,
+                                   .lookup = STUB_LOOKUP,
+                                   .jump = STUB_JUMP,
+                                   .light = STUB_STEP,
+                                   .poll = POLL,
+                                   .fill = {STUB_FILL, STUB_FILL}};
     T.bt.has_avx = host.avx2;
     T.bt.has_avx512 = host.avx512;
     set_vectors(true);
@@ -1061,7 +1068,8 @@ static void check_emission(u32 bytes)
             memcpy(&rel, code + n + 6, 4);
             to = CODE_START + n + 10 + (u64)(s64)rel;
         }
-        bool stub = to == STUB_STEP || to == STUB_LINK || to == STUB_LOOKUP || to == STUB_FILL;
+        bool stub = to == STUB_STEP || to == STUB_LINK || to == STUB_LOOKUP || to == STUB_FILL ||
+                    to == STUB_JUMP;
         if (stub || (to - CODE_START < bytes && starts[to - CODE_START])) continue;
         dump();
         fail_msg("jump at %x to %" PRIx64, n, to);
