@@ -16,9 +16,9 @@ enum bt_light {
     LIGHT_SYSRET, /* to 64-bit code */
     LIGHT_IRET,   /* IRETQ, from CPL 0 */
     LIGHT_X87,    /* load the x87 registers and go on */
-    LIGHT_POPF,   /* POPFQ that changes nothing but arithmetic flags */
-    LIGHT_RDTSC,  /* from here on not in lockstep */
+    LIGHT_RDTSC,  /* from here on not in lockstep, which has them executed as steps */
     LIGHT_RDTSCP,
+    LIGHT_POPF,    /* POPFQ that changes nothing but arithmetic flags */
     LIGHT_VECTORS, /* load the vector registers and go on in the variant that has them */
     LIGHTS,
 };
