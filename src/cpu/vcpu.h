@@ -80,7 +80,7 @@ struct vcpu {
     /* identity and surroundings, constant while running */
     u32 id;           /* initial APIC id */
     bool count_insns; /* stats.bt_insns is wanted */
-    bool bt_late;     /* translate code when it is executed again (engine/bt/late.h) */
+    bool bt_late;     /* supervisor code is translated when executed again (engine/bt/late.h) */
     u8 dump;          /* enum vcpu_dump: what to show of translated blocks */
     u64 tsc_khz;
     struct mem *mem;

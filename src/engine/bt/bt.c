@@ -189,7 +189,8 @@ const struct bt_slot *bt_find_block(struct bt_state *s)
         mmu_protect_code(v, gpa, (u32)slot->b.guest_end - slot->b.guest_off);
         if (code_revive(&s->code, slot, page + slot->b.guest_off)) return slot;
     }
-    if (v->bt_late && !late_is_due(&s->late, block_key(gpa, bt_variant_of(s)))) return NULL;
+    const bool late = v->bt_late && v->cpl == 0;
+    if (late && !late_is_due(&s->late, block_key(gpa, bt_variant_of(s)))) return NULL;
     const struct block *b = block_pass(&s->decoded, v, &gpa);
     return b ? bt_translate_at(s, b, gpa) : find_cross(s, gpa);
 }
