@@ -57,6 +57,11 @@ static void test_programs_agree_without_bmi2(void **state)
     (void)state;
     agree("RING3_BT_WITHOUT", "bmi2", ROUNDS_OTHER);
 }
+static void test_programs_agree_without_patience(void **state)
+{
+    (void)state;
+    agree("RING3_BT_WITHOUT", "patience", ROUNDS_OTHER);
+}
 static void test_programs_agree_without_avx(void **state)
 {
     (void)state;
@@ -67,6 +72,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_programs_agree),
                                        cmocka_unit_test(test_programs_agree_without_bmi2),
+                                       cmocka_unit_test(test_programs_agree_without_patience),
                                        cmocka_unit_test(test_programs_agree_without_avx)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,6 +21,7 @@
 #include "engine/bt/code_index.h"
 #include "engine/bt/enter.h"
 #include "engine/bt/host.h"
+#include "engine/bt/hot.h"
 #include "engine/bt/jump_cache.h"
 #include "engine/bt/light.h"
 #include "engine/bt/plan.h"
@@ -119,7 +120,9 @@ enum { TIMED_EACH = 16 }; /* of so many blocks one tells how long they take */
 const struct bt_slot *bt_translate_at(struct bt_state *s, const struct block *b, gpa_t gpa)
 {
     struct vcpu *v = s->v;
+    struct hot_block longer;
     struct bt_block made;
+    b = bt_hot_extend(s, b, gpa, &longer);
     make_room(s);
     struct bt_page *p = code_page(&s->code, gpa, bt_variant_of(s), true);
     struct bt_out out;
@@ -314,6 +317,7 @@ static enum x_result serve(struct bt_state *s, u32 why)
         v->stats.bt_exit_poll++;
         atomic_store(&s->armed,
                      true); /* whoever made it unreadable may have been late: see bt_kick */
+        bt_hot_found(s, v->eng.exit_arg);
         return X_JUMP;
     default: return bt_serve_step(s);
     }
@@ -441,6 +445,7 @@ static void choose_features(struct bt_state *s, const struct cpu_model *model)
     bt_host_masks(s->v);
     s->bt.plain = !host.bmi2;
     s->bt.slow_pext = host.slow_pext;
+    s->bt.eager = host.eager;
     s->bt.has_avx = host.avx && cpu_model_has(model, FEAT_AVX);
     s->bt.has_avx512 = s->bt.has_avx && host.avx512 && cpu_model_has(model, FEAT_AVX512F);
     s->vec_load = s->bt.has_avx512 ? (void *)bt_vec_load512

@@ -57,7 +57,8 @@ enum bt_exit {
 };
 
 /* ---- translation of one block (translate.c) ---- */
-enum { BT_BLOCK_INSNS = 64, BT_BLOCK_MARKS = 2 * BT_BLOCK_INSNS + VCPU_GROUPS };
+enum { BT_BLOCK_INSNS = 64, BT_BLOCK_AHEADS = 96 }; /* AHEADS: COLD_AHEAD, at most */
+enum { BT_BLOCK_MARKS = 2 * BT_BLOCK_INSNS + VCPU_GROUPS + BT_BLOCK_AHEADS };
 enum { BT_BLOCK_CODE_BYTES = 16384, BT_POLL_BYTES = 7 };
 enum { BT_FAR_BYTES = 5, BT_FAR_NOP = 0x0F }; /* far entry, unless the page wanders; its first */
 enum { BT_BLOCK_SLOTS = BT_BLOCK_INSNS + 1 };
@@ -118,7 +119,8 @@ struct bt;
  * at
  * @guest_off of its page) at @out. Fills @block (mark points into @out->mark). Returns the bytes
  * emitted, > 0. Every instruction can be translated: what has no inline form becomes an exit to
- * stubs.step and ends the block.
+ * stubs.step and ends the block. Where @b has more instructions than its bytes are, those of its
+ * bytes are repeated: turns of a loop, whose last instruction is a Jcc to its first.
  */
 u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, struct bt_out *out,
                  struct bt_block *block);
@@ -135,6 +137,7 @@ struct bt {
     struct bt_stubs stubs;
     bool has_avx, has_avx512;
     bool plain;                /* code without BMI2: emit_bits.h */
+    bool eager;                /* every block is hot (hot.c) */
     bool slow_pext;            /* code without PEXT where there is another way */
     bool has_x87;              /* x87 and MMX instructions may be copied (x87.h) */
     bool user, smap, fsgsbase; /* CPL 3; CR4 bits: blocks assume them */

@@ -172,6 +172,7 @@ static void kicks_cost_nothing_but_time(void)
     } while (pthread_tryjoin_np(t, NULL));
     u64 count;
     CHECK(mem_read(&r->mem, DATA, &count, 8) == 0);
+    CHECK(r->v[0]->stats.bt_hot > 0);
     CHECK(r->why[0] == RUN_HALTED);
     CHECK(r->v[0]->gpr[RAX] == 3000000 && count == 3000000 && !(u32)r->v[0]->gpr[RCX]);
     done(r);

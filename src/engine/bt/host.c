@@ -32,6 +32,7 @@ struct bt_host bt_host_find(void)
     __builtin_cpu_init();
     h.bmi2 = __builtin_cpu_supports("bmi2") && !strstr(without, "bmi2");
     h.slow_pext = (__builtin_cpu_is("amd") && family() < FAMILY_ZEN3) || strstr(without, "pext");
+    h.eager = strstr(without, "patience");
     h.avx = __builtin_cpu_supports("avx");
     h.avx2 = __builtin_cpu_supports("avx2");
     h.avx512 = h.avx2 && __builtin_cpu_supports("avx512bw");

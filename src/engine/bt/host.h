@@ -6,13 +6,14 @@
 struct bt_host {
     bool lahf;      /* LAHF and SAHF in 64-bit code: the translator needs them */
     bool bmi2;      /* else code is spelled without (emit_bits.h) */
+    bool eager;     /* every block is taken for a hot one: hot.c */
     bool slow_pext; /* microcode: AMD before Zen 3 */
     bool avx, avx2, avx512;
 };
 /**
  * bt_host_find - ask CPUID. For tests, the environment variable RING3_BT_WITHOUT takes some away:
- * "bmi2", "pext" (where there is another way). What is to be without AVX or AVX-512 needs a CPU
- * model without. Spec: SDM vol. 2A CPUID.
+ * "bmi2", "pext" (where there is another way); without "patience" the translator is eager. What is
+ * to be without AVX or AVX-512 needs a CPU model without. Spec: SDM vol. 2A CPUID.
  */
 struct bt_host bt_host_find(void);
 /* Bits of an address that translated code extracts with PEXT: v->eng.mask[n], else bits 11:n. */

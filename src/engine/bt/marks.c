@@ -23,31 +23,41 @@ static u32 put_host(u8 *at, u32 delta)
     return 3;
 }
 
-/* The instruction of @b at @guest_off. */
-static u32 insn_at(const struct bt_block *b, u16 guest_off)
+/* The instruction of @b that @mark, one of the rest, belongs to. */
+static u32 insn_of(const struct bt_block *b, const struct bt_mark *mark)
 {
     u32 n = 0;
-    while (n + 1 < b->insns && b->mark[n].guest_off != guest_off) n++;
+    while (n + 1 < b->insns &&
+           (b->mark[n].guest_off != mark->guest_off || b->mark[n].again != mark->again))
+        n++;
     return n;
+}
+
+/* Of instruction number @k of @b: 0 when none follows, or the first one. */
+static u32 length_of(const struct bt_block *b, u32 k)
+{
+    const u32 next = k + 1u < b->insns ? b->mark[k + 1].guest_off : b->guest_off;
+    if (next == b->guest_off) return 0;
+    const u32 len = next - b->mark[k].guest_off;
+    ASSERT(len <= INSN_BYTES_MAX, "an instruction of %u bytes", len);
+    return len;
 }
 
 u32 marks_put(u8 *at, const struct bt_block *b)
 {
-    const u32 preludes_at = 2u * b->insns - marks_second(b);
+    const u32 rest_at = 2u * b->insns - marks_second(b);
     u32 n = 0, host = 0;
     for (u32 k = 0; k < b->marks; k++) {
         n += put_host(at + n, b->mark[k].host_off - host);
         host = b->mark[k].host_off;
     }
     for (u32 k = 0; k < b->insns; k++) {
-        const u32 next = k + 1u < b->insns ? b->mark[k + 1].guest_off : b->guest_end;
-        const u32 len = next - b->mark[k].guest_off;
-        ASSERT(len <= INSN_BYTES_MAX, "an instruction of %u bytes", len);
+        const u32 len = length_of(b, k);
         if (k % 2) at[n++] |= (u8)(len << 4);
         else at[n] = (u8)len;
     }
     n += b->insns % 2;
-    for (u32 k = preludes_at; k < b->marks; k++) at[n++] = (u8)insn_at(b, b->mark[k].guest_off);
+    for (u32 k = rest_at; k < b->marks; k++) at[n++] = (u8)insn_of(b, &b->mark[k]);
     return n;
 }
 
@@ -76,12 +86,14 @@ struct bt_mark marks_at(const struct bt_marks *m, u32 n)
     struct hosts h = {m->bytes, 0};
     u32 insn = n, guest = m->guest_off;
     for (u32 k = 0; k < m->marks; k++) next_host(&h);
-    const u8 *lengths = h.at, *preludes = lengths + (m->insns + 1u) / 2;
-    if (n >= m->insns + seconds) insn = preludes[n - m->insns - seconds];
+    const u8 *lengths = h.at, *rest = lengths + (m->insns + 1u) / 2;
+    if (n >= m->insns + seconds) insn = rest[n - m->insns - seconds];
     else if (n >= m->insns) insn = n - seconds;
-    for (u32 k = 0; k < insn; k++) guest += lengths[k / 2] >> k % 2 * 4 & 0xF;
-    const bool is_second = n >= m->insns && n < m->insns + seconds;
-    const u32 again = is_second || insn < m->second ? n : insn + seconds;
+    for (u32 k = 0; k < insn; k++) {
+        const u32 len = lengths[k / 2] >> k % 2 * 4 & 0xF;
+        guest = len ? guest + len : m->guest_off;
+    }
+    const u32 again = insn < m->second ? insn : insn + seconds;
     return (struct bt_mark){(u16)host_off_of(m, n), (u16)guest, (u16)host_off_of(m, again)};
 }
 

@@ -2,16 +2,21 @@
  * are read after a fault only, and there are more of them than instructions.
  *
  * The first [insns] marks are those of the instructions in order. From instruction number @second
- * on each has a second form, whose marks follow in the same order; the rest are preludes of groups,
- * which start again where an instruction of the first form does. So these are enough:
+ * on each has a second form, whose marks follow in the same order; the rest are preludes of groups
+ * and exits that look up, which start again where an instruction of the first form does. So these
+ * are enough:
  *   host_off of each mark, less that of the one before: a byte, or MARK_WIDE and two bytes
- *   length of each instruction, four bits, low ones first
- *   of each prelude a byte: which instruction it belongs to */
+ *   length of each instruction, four bits, low ones first; 0: the first one is next, in another
+ *       turn of a loop, or none
+ *   of each of the rest a byte: which instruction it belongs to */
 #ifndef ENGINE_BT_MARKS_H
 #define ENGINE_BT_MARKS_H
 #include "engine/bt/bt_internal.h"
 
-enum { MARK_WIDE = 0xFF, MARKS_BYTES_MAX = BT_BLOCK_MARKS * 3 + BT_BLOCK_INSNS / 2 + VCPU_GROUPS };
+enum {
+    MARK_WIDE = 0xFF,
+    MARKS_BYTES_MAX = BT_BLOCK_MARKS * 3 + BT_BLOCK_INSNS / 2 + VCPU_GROUPS + BT_BLOCK_AHEADS
+};
 struct bt_marks {
     const u8 *bytes;
     u16 guest_off;           /* of the first instruction */

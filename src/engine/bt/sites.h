@@ -10,6 +10,7 @@ struct bt_state;
 enum {
     SLOW_SITES = 256,
     SLOW_FAULTS_MAX = 64, /* faults that nothing cures, before the interpreter has the site */
+    HOT_SITES = 256,
     MISS_SITES = 1024,
     MISSES_MAX = 4,      /* host faults of a site for want of an entry, before it is tested for */
     MISSES_NS = 4000000, /* all within this time: a test makes code slower and longer */
@@ -25,7 +26,12 @@ struct miss_site {
     u32 count;
     u64 since_ns; /* of the first one counted */
 };
+/* A block found running. */
+struct hot_site {
+    u32 place, count;
+};
 struct bt_sites {
+    struct hot_site hot[HOT_SITES];
     struct slow_site slow[SLOW_SITES];
     struct miss_site miss[MISS_SITES];
     const struct bt_slot *renew; /* to be translated again, soon; NULL: none */

@@ -35,7 +35,9 @@ struct trans {
     u32 count_at;     /* displacement that counts the present run of instructions, 0: none */
     bool is_light;    /* executed, and counted, by light.c */
     u32 k, insns;     /* number of i in the block, which has that many */
-    bool is_second;   /* this is its second form (trans_group.c) */
+    u32 turn;       /* the instructions of a turn, when it is several turns of a loop, else insns */
+    u16 next;       /* offset of what comes behind i */
+    bool is_second; /* this is its second form (trans_group.c) */
     const struct group *was_in_t1, *in_t1; /* whose host address T1 holds: before i, after it */
     const struct compute *compute;         /* of i, where it is of class COMPUTE */
     struct holds holds;                    /* before i, then after it */
@@ -48,11 +50,10 @@ struct trans {
     struct bt_mark *mark;
     u32 marks;
     struct groups groups;
-    u32 colds;
+    u32 colds, aheads;           /* aheads: COLD_AHEADs, BT_BLOCK_AHEADS at most */
     struct cold cold[COLDS_MAX]; /* the last: not cleared */
 };
-/* What became of an instruction. NONE: nothing was emitted, it has no inline form. */
-enum tr { TR_NONE, TR_NEXT, TR_END };
+enum tr { TR_NONE, TR_NEXT, TR_END }; /* NONE: nothing was emitted, it has no inline form */
 
 static inline bool is_homed(u8 reg) { return reg < GPRS && HOMED >> reg & 1; }
 static inline size_t gpr_off(u8 reg) { return offsetof(struct vcpu, gpr) + 8u * reg; }
@@ -60,6 +61,11 @@ static inline size_t gpr_off(u8 reg) { return offsetof(struct vcpu, gpr) + 8u * 
 static inline u32 tr_width(const struct trans *t) { return t->is32 ? EM_32 : EM_64; }
 /* Page offset @off as exits tell it (bt_internal.h). */
 static inline u32 tr_place(const struct trans *t, u32 off) { return bt_place(t->out->page, off); }
+/* Are turns of a loop to follow the one that ends with number @k of the block? */
+static inline bool tr_turns(const struct trans *t, u32 k)
+{
+    return (k + 1) % t->turn == 0 && k + 1 < t->insns;
+}
 static inline u16 next_off(const struct trans *t) { return (u16)(t->off + t->i->len); }
 /* Is i, at hand, to be accessed by its group? */
 static inline bool is_in_group(const struct trans *t)
@@ -129,7 +135,6 @@ void tr_load_any(struct trans *t, u32 bytes);
 /** tr_store_any - the low @bytes of the value to [T1 + T2]; @value emits it into TB. TB is
  * borrowed. */
 void tr_store_any(struct trans *t, u32 bytes, void (*value)(struct trans *t));
-
 /* the instruction classes */
 enum tr tr_compute(struct trans *t);
 enum tr tr_push(struct trans *t);

@@ -10,6 +10,8 @@ enum cold_kind {
     COLD_JUMP,   /* exit to stubs.jump with T1 */
     COLD_STEP,   /* RCX is in TB: give it back, exit to stubs.step        */
     COLD_WINDOW, /* as COLD_STEP, but back to @back when T1 is a multiple of @arg */
+    COLD_AHEAD,  /* RCX is in T2: give it back; T1 is @arg bytes ahead of a vector operand: when it
+                    crosses no page T2 = its entry, and on at @back, else exit to stubs.step */
     COLD_FILL,   /* RCX is elsewhere: give it back, fill an entry, and again */
     COLD_AGAIN,  /* RCX is in T2: give it back, and again */
     COLD_X87,    /* RCX is in TB: give it back, load the x87 registers, go on at @back */

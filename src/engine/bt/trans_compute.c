@@ -168,7 +168,8 @@ static bool access_plain(struct trans *t, const struct compute *c)
     return tr_spell(t, c, tr_at(base));
 }
 
-static bool access_window(struct trans *t, const struct compute *c)
+/* An address of 32 bits, which may wrap, and where there are no more marks. */
+static bool access_window32(struct trans *t, const struct compute *c)
 {
     tr_address_t1(t);
     lookup(t, c, T1);
@@ -176,6 +177,18 @@ static bool access_window(struct trans *t, const struct compute *c)
     if (!tr_spell(t, c, tr_at(T1))) return false;
     if (!c->homed) tr_table_reload(t);
     return true;
+}
+/* The test comes before the look-up, while T2 is free. */
+static bool access_window(struct trans *t, const struct compute *c)
+{
+    const bool may_wrap = t->is32 || t->i->addrsize != 8;
+    if (may_wrap || t->aheads == BT_BLOCK_AHEADS) return access_window32(t, c);
+    const u32 ahead = t->i->mem_bytes > 16 ? t->i->mem_bytes : 16;
+    em_mov(&t->e, T1, tr_address(t, (s32)ahead));
+    struct cold *const may_cross = tr_window_ahead(t, ahead);
+    lookup(t, c, T1);
+    may_cross->back = t->e.n;
+    return tr_spell(t, c, (struct em_mem){T1, T2, 0, -(s32)ahead});
 }
 
 /* ---- AH..BH beside a memory operand

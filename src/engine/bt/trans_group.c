@@ -18,9 +18,9 @@
  * (tr_group_prelude). Where the first access traps unless aligned, and no other is beyond it,
  * there is no test.
  *
- * A group of RSP survives known changes of RSP (PUSH, POP, ADD, SUB, LEA): the displacements of its
- * members count from where RSP was at the first. PUSH, POP, CALL and RET are members, too; in a run
- * of them RSP moves once, behind the last (tr_group_goes_on).
+ * A group survives known changes of its registers (ADD, SUB, INC, DEC, LEA, PUSH, POP): the
+ * displacements of its members count from where these were at the first. PUSH, POP, CALL and RET
+ * are members, too; in a run of them RSP moves once, behind the last (tr_group_goes_on).
  *
  * T1 is computed ahead of the lowest byte, so that its bits tell whether the group may lie in two
  * pages (page_test).
@@ -37,16 +37,23 @@ static size_t slot_off(const struct trans *t, const struct group *g)
     return offsetof(struct vcpu, eng.group) + 8u * (size_t)(g - t->groups.g);
 }
 
+/* What an instruction adds to a register it writes, 8 bytes; UNKNOWN: that, or something else. */
+static const s64 UNKNOWN = INT64_MIN;
+struct addition {
+    u8 reg;
+    s64 val;
+};
+
 struct finder {
     struct trans *t;
     const struct insn *insn;
     const struct compute *c;
     u32 count;
     u64 able;  /* instructions that may be members */
-    bool loop; /* the block jumps to its start: what is saved is saved often */
+    bool loop; /* the block jumps to its start, or is hot: what is saved is saved often */
     u16 off[BT_BLOCK_INSNS];
     u32 written[BT_BLOCK_INSNS];
-    s64 added[BT_BLOCK_INSNS]; /* to RSP */
+    struct addition added[BT_BLOCK_INSNS];
 };
 
 /* ---- instructions that push and pop ---- */
@@ -72,21 +79,30 @@ static bool is_stack_access(const struct trans *t, const struct insn *i, u16 off
     return !h || !(bt_hint(h->checked, off) || bt_hint(h->stepped, off));
 }
 
-/* What @i adds to RSP; UNKNOWN: that, or it does not change it in such a way. */
-static const s64 UNKNOWN = INT64_MIN;
-static s64 added_to_rsp(const struct insn *i)
+static s64 added_by_compute(const struct insn *i, u8 reg)
 {
-    if (i->mode != ISA_64) return UNKNOWN;
-    if (row_of(i) == x_push_reg || row_of(i) == x_push_imm) return -(s64)i->stack_bytes;
-    if (row_of(i) == x_pop_reg && i->op[0].reg != RSP) return i->stack_bytes;
-    if (i->row != INSN_COMPUTE || i->opsize != 8 || i->op[0].kind != OPND_REG ||
-        i->op[0].file != RF_GPR || i->op[0].reg != RSP)
-        return UNKNOWN;
+    if (i->mnemonic == ZYDIS_MNEMONIC_INC) return 1;
+    if (i->mnemonic == ZYDIS_MNEMONIC_DEC) return -1;
     if (i->mnemonic == ZYDIS_MNEMONIC_LEA)
-        return i->base == RSP && i->index == REG_NONE && i->addrsize == 8 ? i->disp : UNKNOWN;
+        return i->base == reg && i->index == REG_NONE && i->addrsize == 8 && i->disp == (s32)i->disp
+                   ? i->disp
+                   : UNKNOWN;
     if (i->opnds < 2 || i->op[1].kind != OPND_IMM || (s64)i->imm != (s32)i->imm) return UNKNOWN;
     if (i->mnemonic == ZYDIS_MNEMONIC_ADD) return (s64)i->imm;
     return i->mnemonic == ZYDIS_MNEMONIC_SUB ? -(s64)i->imm : UNKNOWN;
+}
+static struct addition added(const struct insn *i)
+{
+    struct addition a = {RSP, UNKNOWN};
+    if (i->mode != ISA_64) return a;
+    if (row_of(i) == x_push_reg || row_of(i) == x_push_imm) a.val = -(s64)i->stack_bytes;
+    if (row_of(i) == x_pop_reg && i->op[0].reg != RSP) a.val = i->stack_bytes;
+    if (i->row != INSN_COMPUTE || i->opsize != 8 || i->op[0].kind != OPND_REG ||
+        i->op[0].file != RF_GPR)
+        return a;
+    a.reg = i->op[0].reg;
+    a.val = added_by_compute(i, a.reg);
+    return a;
 }
 
 /* The general registers @i writes; ENDS when it ends all groups: it calls C code, or may do so. */
@@ -100,17 +116,18 @@ static u32 written(const struct insn *i, const struct compute *c)
     return ENDS;
 }
 
-/* Does @k leave the address of @g's operands unknown? Else *moved is where RSP is. */
+/* Does @k leave the address of @g's operands unknown? Else *moved is how far it has moved. */
 static bool breaks(const struct finder *f, const struct group *g, u32 k, s64 *moved)
 {
-    const u32 regs = f->written[k];
-    const bool rsp = g->base == RSP && regs >> RSP & 1;
-    const s64 added = rsp ? f->added[k] : 0;
-    const u32 others = rsp ? regs & ~(1u << RSP) : regs;
-    if (added == UNKNOWN) return true;
-    *moved += added;
-    return others & ENDS || (g->base < GPRS && others >> g->base & 1) ||
-           (g->index < GPRS && others >> g->index & 1);
+    const struct addition a = f->added[k];
+    u32 regs = f->written[k];
+    if (a.val != UNKNOWN) {
+        regs &= ~(1u << a.reg);
+        if (g->base == a.reg) *moved += a.val;
+        if (g->index == a.reg) *moved += a.val * (1 << g->scale);
+    }
+    return regs & ENDS || (g->base < GPRS && regs >> g->base & 1) ||
+           (g->index < GPRS && regs >> g->index & 1);
 }
 
 /* ---- members ---- */
@@ -151,7 +168,7 @@ static u32 cost(const struct group *g)
     return COST - !g->kept + (g->test ? COST_TEST + (COST_SPLIT << g->zone >> PAGE_SHIFT) : 0);
 }
 
-/* Is @k, which may be a member, of the same kind as @g and near, RSP having moved? Then it is taken
+/* Is @k, which may be a member, of the same kind as @g and near, @moved since? Then it is taken
  * in. */
 static bool take(const struct finder *f, struct group *g, u32 k, s64 moved)
 {
@@ -211,18 +228,19 @@ static bool is_able(struct trans *t, const struct insn *i, const struct compute 
 static void find_able(struct finder *f, struct trans *t, const struct block *b,
                       const struct compute *c)
 {
-    u16 at = t->block_off;
+    t->next = t->block_off;
     f->t = t;
     f->insn = b->first;
     f->c = c;
     f->count = (u32)min_u64(b->count, BT_BLOCK_INSNS);
     f->able = 0;
-    f->loop = false;
-    for (u32 k = 0; k < f->count; at = (u16)(at + b->first[k++].len)) {
+    f->loop = t->bt->eager || (t->bt->hints && bt_hint(t->bt->hints->hot, t->block_off));
+    for (u32 k = 0; k < f->count; k++) {
         const struct insn *i = t->i = &b->first[k];
-        f->off[k] = at;
+        const u16 at = f->off[k] = t->next;
+        t->next = tr_turns(t, k) ? t->block_off : (u16)(at + i->len);
         f->written[k] = written(i, &c[k]);
-        f->added[k] = added_to_rsp(i);
+        f->added[k] = added(i);
         if (is_able(t, i, &c[k], at)) f->able |= BIT(k);
         if (i->op[0].kind == OPND_REL && at + i->len + (s64)i->imm == t->block_off) f->loop = true;
     }

@@ -63,6 +63,9 @@ void tr_low_bits(struct trans *t, u8 dst, u8 src, u8 from);
 /** tr_entry_bits - @dst becomes 0 when host address @src, the sum of an address and its entry, may
  * be read, or written. */
 void tr_entry_bits(struct trans *t, u8 dst, u8 src, bool write);
+/** tr_window_ahead - as tr_window, for a vector operand to be looked up: T1 is @bytes ahead of it.
+ * T1 and TB stay. Returns the exit; its @back is to be set behind the look-up. */
+struct cold *tr_window_ahead(struct trans *t, u32 bytes);
 /* trans_compute.c */
 /** tr_compute_plan - what is known of @t->i, of class COMPUTE. */
 void tr_compute_plan(struct trans *t, struct compute *c);

@@ -174,6 +174,17 @@ void tr_window(struct trans *t, u32 bytes, bool exact)
     window_test(t, bytes, exact);
 }
 
+struct cold *tr_window_ahead(struct trans *t, u32 bytes)
+{
+    struct emit *e = &t->e;
+    em_mov(e, T2, RCX);
+    tr_low_bits(t, RCX, T1, (u8)__builtin_ctz(bytes));
+    tr_cold(t, COLD_AHEAD, em_jump_rcx_zero(e), bytes);
+    t->aheads++;
+    em_mov(e, RCX, T2);
+    return &t->cold[t->colds - 1];
+}
+
 void tr_canonical(struct trans *t)
 {
     enum { LOW_BITS = 47, HIGH_BITS = 64 - LOW_BITS };

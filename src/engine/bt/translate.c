@@ -128,6 +128,34 @@ static void put_window(struct trans *t, const struct cold *c)
     em_fix32(&t->e, em_jump32(&t->e, EM_JMP), c->back);
 }
 
+static void put_mark(struct trans *t, u32 host_off)
+{
+    t->mark[t->marks++] = (struct bt_mark){(u16)host_off, t->off, (u16)host_off};
+}
+/* What follows belongs to the instruction of mark @k, and starts again where that does. */
+static void put_mark_of(struct trans *t, u32 k)
+{
+    t->off = t->mark[k].guest_off;
+    put_mark(t, t->e.n);
+    t->mark[t->marks - 1].again = t->mark[k].again;
+}
+
+/* The operand of @c->arg bytes does not cross when it is aligned: it is at the page's end. */
+static void put_ahead(struct trans *t, const struct cold *c)
+{
+    struct emit *e = &t->e;
+    em_shift_up(e, RCX, T1, (u8)(64 - __builtin_ctzll((u64)c->arg)));
+    const u32 aligned = em_jump8(e, EM_JRCXZ);
+    em_mov(e, RCX, T2);
+    put_step(t, c->off);
+    em_fix8(e, aligned);
+    put_mark_of(t, c->mark);
+    em_mov(e, RCX, T2);
+    em_lea_disp(e, T2, T1, -(s32)c->arg);
+    tr_lookup(t, T2);
+    em_fix32(e, em_jump32(e, EM_JMP), c->back);
+}
+
 /* Where the instruction of @c starts again, at the first one behind the entries. */
 static u32 again_of(const struct trans *t, const struct cold *c)
 {
@@ -174,6 +202,7 @@ static void put_cold(struct trans *t, const struct cold *c)
         break;
     case COLD_JUMP: put_lookup(t, c); break;
     case COLD_WINDOW: put_window(t, c); break;
+    case COLD_AHEAD: put_ahead(t, c); break;
     case COLD_FILL: put_fill(t, c); break;
     case COLD_AGAIN: put_again(t, c); break;
     case COLD_X87: tr_put_x87(t, c); break;
@@ -194,7 +223,8 @@ static enum tr jmp_rel(struct trans *t)
 static enum tr jcc(struct trans *t)
 {
     if (t->i->opsize != t->word) return TR_NONE;
-    tr_branch(t, t->i->cc, target_of(t));
+    if (tr_turns(t, t->k)) tr_branch(t, t->i->cc ^ 1, next_off(t));
+    else tr_branch(t, t->i->cc, target_of(t));
     t->in_t1 = t->was_in_t1;
     return TR_NEXT;
 }
@@ -230,8 +260,7 @@ static enum tr loop(struct trans *t) { return loop_if(t, EM_JMP); }
 static enum tr loope(struct trans *t) { return loop_if(t, CC_Z); }
 static enum tr loopne(struct trans *t) { return loop_if(t, CC_NZ); }
 
-/* ---- hints
- * --------------------------------------------------------------------------------------- */
+/* ---- hints ----------------------------------------------------------------------------------- */
 
 static enum tr hint(struct trans *t)
 {
@@ -411,9 +440,14 @@ static enum tr put_one(struct trans *t)
     return r;
 }
 
-static void put_mark(struct trans *t, u32 host_off)
+/* The instruction at hand is number @k, behind the one before. */
+static void begin_insn(struct trans *t, const struct block *b, const struct compute *c, u32 k)
 {
-    t->mark[t->marks++] = (struct bt_mark){(u16)host_off, t->off, (u16)host_off};
+    t->k = k;
+    t->i = &b->first[k];
+    t->compute = &c[k];
+    t->off = t->next;
+    t->next = tr_turns(t, k) ? t->block_off : next_off(t);
 }
 
 /* The instructions. Returns whether the block ended with control flow of its own. */
@@ -421,17 +455,14 @@ static bool put_insns(struct trans *t, const struct block *b, const struct compu
                       struct bt_block *block)
 {
     for (u32 k = 0; k < b->count && k < BT_BLOCK_INSNS && has_room(t); k++) {
-        t->k = k;
-        t->i = &b->first[k];
-        t->compute = &c[k];
-        t->off = block->guest_end;
+        begin_insn(t, b, c, k);
         tr_homed_settle(t, is_stepped(t));
         count_start(t);
         t->start = t->e.n;
         if (k == 0) t->first = t->start;
         put_mark(t, k ? t->start : 0);
         t->is_last = k + 1 == b->count || k + 1 == BT_BLOCK_INSNS;
-        block->guest_end = next_off(t);
+        if (next_off(t) > block->guest_end) block->guest_end = next_off(t);
         block->insns++;
         if (put_one(t) != TR_NEXT) return true;
     }
@@ -446,16 +477,14 @@ static bool put_seconds(struct trans *t, const struct block *b, const struct com
                         struct bt_block *block)
 {
     const u32 first = t->groups.first;
+    t->next = t->mark[first].guest_off;
     t->is_second = true;
     t->has_x87 = t->has_x87_base = false;
     t->in_t1 = NULL;
     t->holds = (struct holds){0};
     t->count_at = COUNTED;
     for (u32 k = first; k < block->insns; k++) {
-        t->k = k;
-        t->i = &b->first[k];
-        t->compute = &c[k];
-        t->off = t->mark[k].guest_off;
+        begin_insn(t, b, c, k);
         const bool room = has_room(t);
         tr_homed_settle(t, !room || is_stepped(t));
         if (k > first && room) count_start(t);
@@ -478,26 +507,36 @@ static void put_preludes(struct trans *t)
     for (u32 n = 0; n < t->groups.count; n++) {
         const struct group *g = &t->groups.g[n];
         if (!g->emitted || !g->site) continue;
-        t->off = t->mark[g->first].guest_off;
-        put_mark(t, t->e.n);
-        t->mark[t->marks - 1].again = t->mark[g->first].again;
+        put_mark_of(t, g->first);
         tr_group_prelude(t, g, t->mark[g->first].again);
     }
+}
+
+/* The instructions of a turn, or all @count. */
+static u32 turn_of(const struct block *b, u32 count)
+{
+    u32 bytes = 0;
+    for (u32 k = 0; k < count; k++) {
+        bytes += b->first[k].len;
+        if (bytes == b->bytes) return k + 1;
+    }
+    return count;
 }
 
 static void put_all(struct trans *t, const struct block *b, struct bt_block *block)
 {
     struct compute c[BT_BLOCK_INSNS];
-    for (u32 k = 0; k < b->count && k < BT_BLOCK_INSNS; k++) {
-        t->i = &b->first[k];
-        if (t->i->row == INSN_COMPUTE) tr_compute_plan(t, &c[k]);
-        t->off = (u16)(t->off + t->i->len);
-    }
     t->insns = (u32)min_u64(b->count, BT_BLOCK_INSNS);
+    t->turn = turn_of(b, t->insns);
+    for (u32 k = 0; k < t->insns; k++) {
+        begin_insn(t, b, c, k);
+        if (t->i->row == INSN_COMPUTE) tr_compute_plan(t, &c[k]);
+    }
     tr_groups_find(t, b, c);
-    if (!put_insns(t, b, c, block)) tr_branch(t, EM_JMP, block->guest_end);
+    t->next = t->block_off;
+    if (!put_insns(t, b, c, block)) tr_branch(t, EM_JMP, t->next);
     if (block->insns <= t->groups.first) return;
-    if (!put_seconds(t, b, c, block)) tr_branch(t, EM_JMP, block->guest_end);
+    if (!put_seconds(t, b, c, block)) tr_branch(t, EM_JMP, t->next);
     put_preludes(t);
 }
 
@@ -521,7 +560,7 @@ u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, stru
 {
     struct trans t;
     trans_init(&t, bt, out);
-    t.block_off = t.off = guest_off;
+    t.block_off = t.next = guest_off;
     t.is32 = b->mode == ISA_32;
     t.word = t.is32 ? 4 : 8;
     t.e = emit_to(bt, out, (u32)min_u64(out->room, BT_BLOCK_CODE_BYTES));
@@ -531,11 +570,12 @@ u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, stru
     block->near_off = (u16)t.near;
     t.mark = out->mark;
     put_all(&t, b, block);
-    block->marks = (u16)t.marks;
     for (u32 k = 0; k < t.colds; k++) put_cold(&t, &t.cold[k]);
+    block->marks = (u16)t.marks;
     block->code_bytes = t.e.n;
     block->copy_off = out->off + t.e.n;
-    for (u32 k = 0; k < block->insns; k++) em_insn(&t.e, b->first[k].bytes, b->first[k].len);
+    for (u32 k = 0; k < block->insns && k < t.turn; k++)
+        em_insn(&t.e, b->first[k].bytes, b->first[k].len);
     return block->code_bytes;
 }
 

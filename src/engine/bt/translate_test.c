@@ -50,6 +50,7 @@ static struct t {
     struct bt_out out;
     struct insn insn[BLOCK_MAX];
     struct block b;
+    u32 turn; /* instructions of a turn, when it is a loop */
     u16 guest_off;
     int trap; /* of the fault that ended the block, -1 */
     u64 trap_pc, inlined, stepped, faulted, misaligned, tested;
@@ -608,6 +609,40 @@ static void near_block(u32 insns)
     finish_block();
 }
 
+/* A loop over memory around RBX and RSI, several turns of it in the block. RBP counts them. */
+static void loop_block(u32 insns)
+{
+    static const char *const step[] = {"4883c320", "4883eb10", "488d7308", "4883c608",
+                                       "48ffc6",   "48ffcb",   "488d5b40", "48ffc1"};
+    T.b.count = T.guest_bytes = 0;
+    T.guest_off = (u16)(below(4) ? below(PAGE_BYTES - 600) : 0);
+    for (u32 tries = 0; tries < 100 && T.b.count < insns; tries++) {
+        u8 b[INSN_BYTES_MAX] = {0};
+        const u32 count = T.b.count, bytes = T.guest_bytes;
+        const char *hex = step[below(ARRAY_LEN(step))];
+        for (u32 n = 0; hex[2 * n]; n++) sscanf(hex + 2 * n, "%2hhx", &b[n]);
+        if (below(3)) add_near();
+        else add_insn(b, sizeof b);
+        const struct insn *i = &T.insn[count];
+        if (T.b.count == count) continue;
+        const bool counter = i->op[0].reg == RBP || i->op[1].reg == RBP;
+        if (i->row != INSN_COMPUTE || counter) T.b.count = count, T.guest_bytes = bytes;
+    }
+    add_insn((const u8[]){0x48, 0xFF, 0xCD}, 3); /* dec rbp */
+    add_insn((const u8[]){0x75, (u8) - (T.guest_bytes + 2)}, 2);
+    T.turn = T.b.count;
+    T.b = (struct block){.first = T.insn, .mode = ISA_64, .bytes = (u16)T.guest_bytes};
+    for (T.b.count = T.turn; T.b.count + T.turn <= BLOCK_MAX; T.b.count += T.turn)
+        memcpy(&T.insn[T.b.count], T.insn, T.turn * sizeof T.insn[0]);
+}
+static void loop_state(void)
+{
+    T.v->gpr[RBX] = T.w->gpr[RBX] = rnd_target(64);
+    T.v->gpr[RSI] = T.w->gpr[RSI] = rnd_target(64) + below(256);
+    T.v->gpr[RCX] = T.w->gpr[RCX] = below(8) * 8;
+    T.v->gpr[RBP] = T.w->gpr[RBP] = 1 + below(12);
+}
+
 /* R10, R11 and R15, which live in memory, in instructions of all forms, now and then on memory. */
 static u8 homed_reg(void) { return (u8[]){10, 11, 15, 10, 11, 15, 10, 15, 0, 2, 6, 9}[below(12)]; }
 static const char *const homed_op[] = {
@@ -856,6 +891,20 @@ static const struct insn *run_interpreted(u32 why)
     return i;
 }
 
+/* The same for a loop. When there is no room for all its turns the code ends anywhere. */
+static const struct insn *run_turns(void)
+{
+    struct vcpu *w = T.w;
+    for (u32 k = 0;; k = (k + 1) % T.turn) {
+        struct insn *i = &T.insn[k];
+        if (w->rip == T.v->rip && w->gpr[RBP] == T.v->gpr[RBP]) return i;
+        const enum x_result r = i->exec(w, i);
+        if (r == X_FAULT) return NULL;
+        if (r == X_NEXT) w->rip = vcpu_next_rip(w, i);
+        if (r == X_NEXT && k + 1 == T.turn) return i;
+    }
+}
+
 static bool same_memory(void)
 {
     for (u32 n = 0; n < PAGES; n++)
@@ -912,7 +961,7 @@ static bool is_spurious(const struct insn *i)
 static const char *run_case(void)
 {
     u32 why = run_translated();
-    const struct insn *i = run_interpreted(why);
+    const struct insn *i = T.turn ? run_turns() : run_interpreted(why);
     const struct vcpu *w = T.w;
     T.inlined += T.trap < 0 && why != BT_EXIT_STEP;
     T.stepped += T.trap < 0 && why == BT_EXIT_STEP;
@@ -933,7 +982,24 @@ static u64 env_u64(const char *name, u64 otherwise)
     return s ? strtoull(s, NULL, 0) : otherwise;
 }
 
-enum { NEAR = 1 << 8, HOME = 1 << 9, STACK = 1 << 10 };
+/* The marks as they are kept are the same. */
+static void check_packed(void)
+{
+    u8 bytes[MARKS_BYTES_MAX];
+    const struct bt_block *b = &T.block;
+    assert_in_range(marks_put(bytes, b), 1, sizeof bytes);
+    const struct bt_marks m = {bytes, b->guest_off, (u8)b->marks, (u8)b->insns,
+                               (u8)marks_second(b)};
+    for (u32 k = 0; k < b->marks; k++) {
+        const struct bt_mark one = marks_at(&m, k);
+        const bool shared = k + 1u < b->marks && b->mark[k + 1].host_off == b->mark[k].host_off;
+        const struct bt_mark found = marks_find(&m, one.host_off);
+        assert_memory_equal(&one, &b->mark[k], sizeof one);
+        if (!shared) assert_memory_equal(&found, &one, sizeof one);
+    }
+}
+
+enum { NEAR = 1 << 8, HOME = 1 << 9, STACK = 1 << 10, LOOP = 1 << 11 };
 static void random_blocks(u32 insns, u64 cases)
 {
     u64 grouped = 0;
@@ -943,14 +1009,18 @@ static void random_blocks(u32 insns, u64 cases)
         memset(T.hints.checked, below(2) ? 0xFF : 0, sizeof T.hints.checked);
         memset(T.hints.tested, below(2) ? 0xFF : 0, sizeof T.hints.tested);
         set_vectors(below(4));
-        if (insns & NEAR) near_block(insns % NEAR);
+        T.turn = 0;
+        if (insns & LOOP) loop_block(1 + below(insns % NEAR));
+        else if (insns & NEAR) near_block(insns % NEAR);
         else if (insns & HOME) homed_block(insns % NEAR);
         else if (insns & STACK) stack_block(1 + below(insns % STACK));
         else random_block(insns);
         if (!T.b.count) continue;
         random_state();
+        if (T.turn) loop_state();
         const char *what = run_case();
         grouped += T.block.marks > T.block.insns;
+        if (n % 32 == 0) check_packed();
         if (!what) continue;
         report(what);
         fail_msg("%s", what);
@@ -982,6 +1052,14 @@ static void test_groups(void **state)
     begin();
     random_blocks(NEAR | 20, env_u64("BT_CASES", 30000));
     random_blocks(STACK | 18, env_u64("BT_CASES", 60000));
+}
+
+/* Several turns of a loop in a block, which share look-ups although registers move. */
+static void test_turns(void **state)
+{
+    (void)state;
+    begin();
+    random_blocks(LOOP | 6, env_u64("BT_CASES", 15000));
 }
 
 /* Registers of the guest that live in memory. */
@@ -1022,22 +1100,6 @@ static u32 translate(void)
     return bt_translate(&T.bt, &T.b, T.guest_off, &T.out, &T.block);
 }
 
-/* The marks as they are kept are the same. */
-static void check_packed(void)
-{
-    u8 bytes[MARKS_BYTES_MAX];
-    const struct bt_block *b = &T.block;
-    assert_in_range(marks_put(bytes, b), 1, sizeof bytes);
-    const struct bt_marks m = {bytes, b->guest_off, (u8)b->marks, (u8)b->insns,
-                               (u8)marks_second(b)};
-    for (u32 k = 0; k < b->marks; k++) {
-        const struct bt_mark one = marks_at(&m, k);
-        const bool shared = k + 1u < b->marks && b->mark[k + 1].host_off == b->mark[k].host_off;
-        const struct bt_mark found = marks_find(&m, one.host_off);
-        assert_memory_equal(&one, &b->mark[k], sizeof one);
-        if (!shared) assert_memory_equal(&found, &one, sizeof one);
-    }
-}
 /* Everything emitted is instructions, one after the other to the end; jumps stay inside or go to a
  * stub; marks are at instructions, ascending. */
 static void check_emission(u32 bytes)
@@ -1262,6 +1324,7 @@ int main(void)
                                        cmocka_unit_test(test_single_instructions),
                                        cmocka_unit_test(test_blocks),
                                        cmocka_unit_test(test_groups),
+                                       cmocka_unit_test(test_turns),
                                        cmocka_unit_test(test_homed)};
     const int failed = cmocka_run_group_tests_name("translate", tests, NULL, NULL);
     if (failed) return failed;
