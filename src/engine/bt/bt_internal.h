@@ -57,7 +57,7 @@ enum bt_exit {
 };
 
 /* ---- translation of one block (translate.c) ---- */
-enum { BT_BLOCK_INSNS = 64, BT_BLOCK_AHEADS = 96 }; /* AHEADS: COLD_AHEAD, at most */
+enum { BT_BLOCK_INSNS = 64, BT_BLOCK_AHEADS = 96 /* of kind COLD_AHEAD */ };
 enum { BT_BLOCK_MARKS = 2 * BT_BLOCK_INSNS + VCPU_GROUPS + BT_BLOCK_AHEADS };
 enum { BT_BLOCK_CODE_BYTES = 16384, BT_POLL_BYTES = 7 };
 enum { BT_FAR_BYTES = 5, BT_FAR_NOP = 0x0F }; /* far entry, unless the page wanders; its first */
@@ -116,17 +116,14 @@ static inline u32 bt_place(u32 page, u32 off) { return page << PAGE_SHIFT | off;
 struct bt;
 /**
  * bt_translate - emit the block whose decoded instructions are @b (64- or 32-bit code, first byte
- * at
- * @guest_off of its page) at @out. Fills @block (mark points into @out->mark). Returns the bytes
+ * at @guest_off of its page) at @out. Fills @block (mark points into @out->mark). Returns the bytes
  * emitted, > 0. Every instruction can be translated: what has no inline form becomes an exit to
  * stubs.step and ends the block. Where @b has more instructions than its bytes are, those of its
- * bytes are repeated: turns of a loop, whose last instruction is a Jcc to its first.
- */
+ * bytes are repeated: turns of a loop, whose last instruction is a Jcc to its first. */
 u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, struct bt_out *out,
                  struct bt_block *block);
 
-/** bt_translate_jump - emit at @out a jump, by jump table, to offset @off from the page being
- * executed. Returns the bytes emitted. */
+/** bt_translate_jump - a jump, by jump table, to offset @off from the page. Returns the bytes. */
 u32 bt_translate_jump(const struct bt *bt, u16 off, struct bt_out *out);
 
 /* ---- the engine's state ---- */

@@ -3,7 +3,7 @@
  * Most interrupts of a busy vCPU are its timer's, so the blocks found at the poll (BT_EXIT_POLL),
  * heads of loops and of functions, are samples of where time goes. A block found twice is hot; so
  * are those it runs into. Hot blocks
- *   - are longer, or are several turns of a short loop, so that more accesses share look-ups,
+ *   - are several turns of a loop, when they are one, so that more accesses share look-ups,
  *   - share look-ups however little that saves (trans_group.c),
  *   - lose the tests of entries they have (fill.c), which pages touched first are the usual reason
  *     for. Where entries are missing again the tests come back; they are taken away again after
@@ -23,9 +23,9 @@ enum {
     LOOP_BLOCKS = 12, /* that are hot with one, at most */
     TURNS_MAX = 8,    /* of a loop in a block */
 };
-static_assert((int)BT_BLOCK_INSNS == 2 * BLOCK_INSNS, "two blocks are one");
+static_assert((int)BT_BLOCK_INSNS == 2 * BLOCK_INSNS, "room of struct hot_block");
 
-/* ---- longer blocks --------------------------------------------------------------------------- */
+/* ---- loops ----------------------------------------------------------------------------------- */
 
 /* The number of instructions of @b up to a jump back to its start; 0: there is none. */
 static u32 turn_of(const struct block *b)
@@ -53,15 +53,6 @@ static const struct block *several_turns(const struct block *b, u32 turn, struct
     return &room->b;
 }
 
-/* Is there more of the same page behind @b, which goes on there? */
-static bool goes_on(const struct block *b, gpa_t gpa)
-{
-    const struct insn *last = &b->first[b->count - 1];
-    if (b->count < BLOCK_INSNS || (gpa & (PAGE_BYTES - 1)) + b->bytes >= PAGE_BYTES) return false;
-    return last->row == INSN_COMPUTE ||
-           (last->row < insn_rows_count && insn_row_exec(last->row) == x_jcc);
-}
-
 static bool is_hot(struct bt_state *s, gpa_t gpa)
 {
     if (s->lockstep) return false; /* which follows jumps itself */
@@ -73,24 +64,9 @@ static bool is_hot(struct bt_state *s, gpa_t gpa)
 const struct block *bt_hot_extend(struct bt_state *s, const struct block *b, gpa_t gpa,
                                   struct hot_block *room)
 {
-    struct vcpu *v = s->v;
-    if (likely(!is_hot(s, gpa)) || b->count > BLOCK_INSNS) return b; /* or has been here before */
+    if (likely(!is_hot(s, gpa))) return b;
     const u32 turn = turn_of(b);
-    if (turn) return several_turns(b, turn, room);
-    if (!goes_on(b, gpa)) return b;
-    const u64 rip = v->rip;
-    gpa_t next;
-    room->b = *b;
-    room->b.first = room->insn;
-    memcpy(room->insn, b->first, b->count * sizeof *b->first);
-    v->rip += b->bytes;
-    const struct block *more = block_pass(&s->decoded, v, &next);
-    v->rip = rip;
-    if (!more || more->mode != room->b.mode || next != gpa + room->b.bytes) return &room->b;
-    memcpy(room->insn + room->b.count, more->first, more->count * sizeof *more->first);
-    room->b.count += more->count;
-    room->b.bytes = (u16)(room->b.bytes + more->bytes);
-    return &room->b;
+    return turn ? several_turns(b, turn, room) : b;
 }
 
 /* ---- which blocks ---------------------------------------------------------------------------- */

@@ -7,7 +7,7 @@
 struct bt_state;
 struct bt_page;
 
-/* A decoded block made longer: see hot_extend. */
+/* Several turns of a loop: see bt_hot_extend. */
 struct hot_block {
     struct block b;
     struct insn insn[2 * BLOCK_INSNS];
@@ -16,9 +16,8 @@ struct hot_block {
 /** bt_hot_found - the block at v->rip, at @place, was about to run when the vCPU was interrupted.
  * After some times it, and what follows it in its loop, is translated anew. */
 void bt_hot_found(struct bt_state *s, u32 place);
-/** bt_hot_extend - what to translate where @b, at v->rip and @gpa, was found: @b itself, or, where
- * hints say that it runs often, a longer one in @room: with the instructions behind it, or, when it
- * is a short loop, a few turns of that (bt_translate). */
+/** bt_hot_extend - what to translate where @b, at @gpa, was found: @b itself, or, where hints say
+ * that it runs often and it is a short loop, a few turns of that (bt_translate), in @room. */
 const struct block *bt_hot_extend(struct bt_state *s, const struct block *b, gpa_t gpa,
                                   struct hot_block *room);
 #endif
