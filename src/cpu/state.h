@@ -81,9 +81,12 @@ struct engine_words {
     u64 exit_arg, exit_site;
     u64 save[4];               /* for registers borrowed inside one sequence */
     void *vec_load, *vec_save; /* routines for the host's vector width */
-    u64 seg_guard[2];       /* FS, GS in 32-bit code: added to addresses, so that bad ones fault */
-    u64 group[VCPU_GROUPS]; /* host addresses that accesses of a block share */
-    u64 mask[PAGE_SHIFT];   /* constants (engine/bt/host.h) */
+    u64 seg_guard[2]; /* FS, GS in 32-bit code: added to addresses, so that bad ones fault */
+    u64 rsp;          /* host RSP, where it is not the guest's (engine/bt/window.h): */
+    u64 stack_host, stack_guest; /* added to one they give the other */
+    u64 stack_low;               /* minus the host address of the window's first byte */
+    u64 group[VCPU_GROUPS];      /* host addresses that accesses of a block share */
+    u64 mask[PAGE_SHIFT + 1];    /* constants (engine/bt/host.h) */
 };
 /* The same for x87 and MMX instructions. */
 struct engine_x87 {

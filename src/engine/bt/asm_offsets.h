@@ -12,7 +12,9 @@
 #define V_SAVE 208
 #define V_VEC_LOAD 240
 #define V_VEC_SAVE 248
-#define V_MXCSR 1192
+#define V_RSP 272
+#define V_STACK_GUEST 288
+#define V_MXCSR 1224
 #define V_VEC 1728
 #define V_K 3776
 /* enum bt_exit */

@@ -43,6 +43,8 @@ OFFSET_IS(V_EXIT_SITE, eng.exit_site);
 OFFSET_IS(V_SAVE, eng.save);
 OFFSET_IS(V_VEC_LOAD, eng.vec_load);
 OFFSET_IS(V_VEC_SAVE, eng.vec_save);
+OFFSET_IS(V_RSP, eng.rsp);
+OFFSET_IS(V_STACK_GUEST, eng.stack_guest);
 OFFSET_IS(V_MXCSR, fx.mxcsr);
 OFFSET_IS(V_VEC, vec);
 OFFSET_IS(V_K, k);
@@ -337,6 +339,7 @@ static enum x_result enter(struct bt_state *s, const u8 *code)
     struct vcpu *v = s->v;
     v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
     v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
+    bt_window_settle(s->tables, v);
     const u32 why = bt_enter(v, code);
     bt_x87_save(s);
     if (unlikely(s->sites.renew != NULL)) bt_renew(s);
@@ -497,6 +500,7 @@ static int bt_init(struct vcpu *v, struct err *e)
     if (rc == 0) {
         choose_features(s, v->model);
         s->bt.write_bit = bt_views_divided(&s->views);
+        s->bt.windows = bt_window_any(s->tables);
         s->region = (struct fault_region){(u64)(uintptr_t)s->code.rx, BT_CODE_BYTES, bt_on_fault};
         rc = bt_x87_init(s, e);
         if (rc == 0) rc = fault_register(&s->region, e);

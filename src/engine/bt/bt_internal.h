@@ -4,8 +4,8 @@
  * operands, control flow and sensitive instructions change.
  *
  * Registers while translated code runs
- *   guest RAX RCX RDX RBX RSP    in the same host register; RSP is a value, never a stack
- *     RBP RSI RDI R8 R9 R12-R14
+ *   guest RAX RCX RDX RBX RSP    in the same host register; RSP is a value, or the host address of
+ *     RBP RSI RDI R8 R9 R12-R14  the guest's stack (64-bit code of CPL 3: window.h)
  *   guest R10 R11 R15            in v->gpr[], reached through GS
  *   host R10 (T1), R11 (T2)      temporaries, dead where an instruction may fault or jump
  *   host R15 (TB)                base of the current translation table + TABLE_SHIFT
@@ -133,13 +133,13 @@ struct bt {
     struct plan_cache *plans;     /* NULL: none are kept */
     struct bt_stubs stubs;
     bool has_avx, has_avx512;
-    bool plain;                /* code without BMI2: emit_bits.h */
+    bool plain, slow_pext;     /* code without BMI2, without PEXT where there is another way */
     bool eager;                /* every block is hot (hot.c) */
-    bool slow_pext;            /* code without PEXT where there is another way */
     bool has_x87;              /* x87 and MMX instructions may be copied (x87.h) */
     bool user, smap, fsgsbase; /* CPL 3; CR4 bits: blocks assume them */
     u64 table[2];              /* TB of the supervisor's tables: RFLAGS.AC clear, set */
     bool vec_loaded;           /* translate for: guest vector registers are in the host's */
+    bool windows;              /* 64-bit user code has its stack in a window (window.h) */
     bool write_bit;            /* a test can tell that an entry is for reading only (view.h) */
 };
 /* After translated code: let C use x87 again. */

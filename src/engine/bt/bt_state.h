@@ -7,6 +7,7 @@
 #include "engine/bt/late.h"
 #include "engine/bt/sites.h"
 #include "engine/bt/table.h"
+#include "engine/bt/window.h"
 #include "engine/common/fault.h"
 #include "mmu/mmu.h"
 
@@ -85,12 +86,17 @@ static inline bool jump_is_noted(const struct bt_state *s, u64 address, u64 exec
         return false;
     return exec_page & TLB_EXEC_GLOBAL || s->v->cpl == 3 || !s->global_code;
 }
+/* Is RSP where a stack may be (window.h)? */
+static inline bool bt_has_stack(const struct vcpu *v)
+{
+    return v->gpr[RSP] - WINDOW_LOWEST < WINDOW_HIGHEST - WINDOW_LOWEST;
+}
 /* Is the code at CS:RIP of a kind that is translated? 64-bit code, and 32-bit code with flat
  * segments, of CPL 0 (whose checks of privilege never fail) or 3. */
 static inline bool bt_is_translatable(const struct vcpu *v)
 {
     if (unlikely(v->cpl != 0 && v->cpl != 3)) return false;
-    if (likely(v->mode == ISA_64)) return true;
+    if (likely(v->mode == ISA_64)) return v->cpl == 0 || likely(bt_has_stack(v));
     return v->mode == ISA_32 && v->flat;
 }
 /* User code starts with the guest's vector registers in the host's, since all of it uses them soon;

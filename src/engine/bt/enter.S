@@ -103,7 +103,7 @@ bt_enter:
     push %rax
     popfq /* from here on AC is set: aligned accesses only */
     mov V_GPR+8*0(%rdi), %rax
-    mov V_GPR+8*4(%rdi), %rsp
+    mov V_RSP(%rdi), %rsp
     mov V_GPR+8*7(%rdi), %rdi
     jmp *%gs:V_SAVE
 
@@ -118,7 +118,7 @@ bt_enter:
     pop %rdx
     pop %rcx
     pop %rax
-    mov %gs:V_GPR+8*4, %rsp
+    mov %gs:V_RSP, %rsp
 .endm
 
 /* Exits. The reason goes to T2 (r11), after what T2 carried is stored. */
@@ -139,7 +139,7 @@ bt_exit_jump:
     mov %gs:V_SAVE, %rcx
 bt_exit_lookup:
     mov %r11, %gs:V_EXIT_SITE
-    mov %rsp, %gs:V_GPR+8*4
+    mov %rsp, %gs:V_RSP
     mov %gs:V_HOST_RSP, %rsp
     push %rax
     push %rcx
@@ -172,9 +172,11 @@ bt_exit_light:
     lahf
     seto %al
     mov %rcx, %gs:V_GPR+8*1
+    mov %gs:V_STACK_GUEST, %rcx
+    lea (%rsp,%rcx), %rcx
     mov %rdx, %gs:V_GPR+8*2
     mov %rbx, %gs:V_GPR+8*3
-    mov %rsp, %gs:V_GPR+8*4
+    mov %rcx, %gs:V_GPR+8*4
     mov %rbp, %gs:V_GPR+8*5
     mov %rsi, %gs:V_GPR+8*6
     mov %rdi, %gs:V_GPR+8*7
@@ -212,7 +214,7 @@ bt_exit_light:
     mov %gs:V_GPR+8*14, %r14
     mov %gs:V_TABLE, %r15
     mov %gs:V_GPR+8*0, %rax
-    mov %gs:V_GPR+8*4, %rsp
+    mov %gs:V_RSP, %rsp
     jmp *%r11
 bt_exit_leave:
     mov $EXIT_LOOKUP, %r11d
@@ -224,11 +226,13 @@ bt_exit_step:
     mov $EXIT_STEP, %r11d
 leave:
     mov %r10, %gs:V_EXIT_ARG
+    mov %gs:V_STACK_GUEST, %r10
+    lea (%rsp,%r10), %r10
     mov %rax, %gs:V_GPR+8*0
     mov %rcx, %gs:V_GPR+8*1
     mov %rdx, %gs:V_GPR+8*2
     mov %rbx, %gs:V_GPR+8*3
-    mov %rsp, %gs:V_GPR+8*4
+    mov %r10, %gs:V_GPR+8*4
     mov %rbp, %gs:V_GPR+8*5
     mov %rsi, %gs:V_GPR+8*6
     mov %rdi, %gs:V_GPR+8*7

@@ -138,6 +138,11 @@ static bool memory_fault(struct fault *f)
     u64 poll = (u64)(uintptr_t)f->s->code.rx + BT_POLL_OFF;
     if (f->trap == EXC_PF && f->addr - poll < PAGE_BYTES)
         return leave(f, bt_exit_poll, place_of(f));
+    if (f->trap == EXC_PF && bt_window_is_fault(f->s->tables, f->addr)) {
+        const bool write = (u64)f->uc->uc_mcontext.gregs[REG_ERR] & PF_W;
+        f->s->v->stats.bt_table_fills++;
+        return bt_window_fault(f->s->tables, f->s->v, f->addr, write) ? again(f) : leave_step(f);
+    }
     gva_t gva;
     if (f->trap == EXC_PF && bt_table_is_table_fault(f->s->tables, f->addr, &gva)) {
         f->s->v->stats.bt_table_pages++;

@@ -16,7 +16,7 @@
     pop %rdx
     pop %rcx
     pop %rax
-    mov %gs:V_GPR+8*4, %rsp
+    mov %gs:V_RSP, %rsp
 .endm
 
     .text
@@ -29,7 +29,7 @@ bt_exit_fill_write:
     jmp 1f
 bt_exit_fill_read:
     mov $0, %r15d /* flags stay */
-1:  mov %rsp, %gs:V_GPR+8*4
+1:  mov %rsp, %gs:V_RSP
     mov %gs:V_HOST_RSP, %rsp
     push %rax
     push %rcx

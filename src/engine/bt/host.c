@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cpu/vcpu.h"
+#include "engine/bt/window.h"
 
 enum { CPUID_EXT_1 = 0x80000001, ECX_LAHF = 1 << 0, FAMILY_ZEN3 = 0x19 };
 
@@ -33,6 +34,7 @@ struct bt_host bt_host_find(void)
     h.bmi2 = __builtin_cpu_supports("bmi2") && !strstr(without, "bmi2");
     h.slow_pext = (__builtin_cpu_is("amd") && family() < FAMILY_ZEN3) || strstr(without, "pext");
     h.eager = strstr(without, "patience");
+    h.windows = !strstr(without, "windows");
     h.avx = __builtin_cpu_supports("avx");
     h.avx2 = __builtin_cpu_supports("avx2");
     h.avx512 = h.avx2 && __builtin_cpu_supports("avx512bw");
@@ -43,5 +45,6 @@ void bt_host_masks(struct vcpu *v)
 {
     v->eng.mask[MASK_READ] = BIT(55) - BIT(47);
     v->eng.mask[MASK_WRITE] = BIT(54) - BIT(46);
+    v->eng.mask[MASK_WINDOW] = 0 - (u64)WINDOW_BYTES;
     for (u32 n = MASK_LOW_MIN; n < PAGE_SHIFT; n++) v->eng.mask[n] = BIT(PAGE_SHIFT) - BIT(n);
 }

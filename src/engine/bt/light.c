@@ -67,12 +67,22 @@ static void count(struct vcpu *v)
     v->stats.insns++;
 }
 
+/* Host RSP for the mode and RSP there are now. False: there is no window for it yet. */
+static bool settle_stack(const struct bt_state *s)
+{
+    struct vcpu *v = s->v;
+    struct windows *w = &s->tables->windows;
+    windows_leave(v);
+    if (v->cpl != 3 || v->mode != ISA_64 || !w->area) return true;
+    return bt_has_stack(v) && windows_enter(w, table_now(s->tables) - TABLE_USERS, v);
+}
+
 /* State is complete with the next RIP. */
 static const u8 *go(struct bt_state *s, u64 rip)
 {
     struct vcpu *v = s->v;
     v->rip = v->eng.exit_arg = rip;
-    const u8 *code = likely(!s->lockstep) ? bt_light_continue(s) : NULL;
+    const u8 *code = likely(!s->lockstep) && settle_stack(s) ? bt_light_continue(s) : NULL;
     return code ? code : (const u8 *)(uintptr_t)bt_exit_leave;
 }
 
@@ -367,6 +377,9 @@ const u8 *bt_light(struct vcpu *v, u32 place, u32 t2, u32 flags)
     l.behind = t2 & (u32)(BIT(LIGHT_SHIFT) - 1);
     v->rflags = (v->rflags & ~(u64)RFLAGS_ARITH) | (flags >> 8 & 0xD5) | (flags & 1) << 11;
     const u32 kind = t2 >> LIGHT_SHIFT;
-    if (unlikely(l.s->lockstep && kind >= LIGHT_RDTSC)) return to_step(&l); /* not repeatable */
-    return light_fn[kind](&l);
+    /* RDTSC is not repeatable */
+    const u8 *to =
+        unlikely(l.s->lockstep && kind >= LIGHT_RDTSC) ? to_step(&l) : light_fn[kind](&l);
+    v->eng.rsp = v->gpr[RSP] + v->eng.stack_host;
+    return to;
 }

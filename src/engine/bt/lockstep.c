@@ -200,6 +200,7 @@ static void translated(struct lockstep *l, struct vcpu *v)
     far_set_home(jump_current(s), l->slot->page, 0, v->eng.code_base);
     v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
     v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
+    bt_window_settle(s->tables, v);
     l->why = bt_enter(v, l->entry);
     bt_x87_save(s);
     v->rip = v->eng.exit_arg;

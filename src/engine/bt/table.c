@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "engine/bt/bt_internal.h"
+#include "engine/bt/host.h"
 #include "engine/bt/table_internal.h"
 
 static_assert((PAGE_BYTES & 63) == 0 && TABLE_SHIFT < 64, "TB's low six bits are the shift count");
@@ -39,18 +40,20 @@ static void hash_remove(struct bt_tables *t, u16 id)
     *at = t->page[id].same_hash;
 }
 
-static void poison(const struct bt_tables *t, struct table_page *p)
+static void poison(struct bt_tables *t, struct table_page *p)
 {
     u64 *e = page_entries(t, p);
     const gva_t gva = region_gva(p->region);
     const u64 value = gva & BIT(47) ? 0 : BT_POISON_LOW;
+    if (p->table >= TABLE_USERS)
+        windows_drop(&t->windows, p->table - TABLE_USERS, gva, BIT(REGION_SHIFT));
     for (u32 i = 0; i < REGION_ENTRIES; i++) e[i] = value;
     if (p->region == region_of(BT_VSYSCALL))
         e[entry_of(BT_VSYSCALL)] = bt_table_poison(BT_VSYSCALL);
     p->flags &= PAGE_NONGLOBAL;
 }
 
-static void drop_page(const struct bt_tables *t, struct table_page *p)
+static void drop_page(struct bt_tables *t, struct table_page *p)
 {
     if (p->flags & PAGE_USED) poison(t, p);
 }
@@ -65,6 +68,7 @@ static void release_table(struct bt_tables *t, u32 k)
 {
     struct one_table *o = &t->table[k];
     if (!o->first_page) return;
+    if (k >= TABLE_USERS) windows_drop(&t->windows, k - TABLE_USERS, 0, BIT(47));
     void *at = table_at(t, k);
     void *p = mmap(at, BT_TABLE_BYTES, PROT_NONE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
@@ -184,6 +188,7 @@ static u32 user_table(struct bt_tables *t, u32 asn)
         }
         disown(t, k);
         drop_table(t, k);
+        windows_release(&t->windows, k - TABLE_USERS);
         t->table[k].asn = (u16)asn;
         t->table_of[asn] = (u8)k;
     }
@@ -217,12 +222,19 @@ static void drop_1g(struct bt_tables *t, u32 k, u32 region)
     }
 }
 
+static void drop_entry(struct bt_tables *t, const struct table_page *p, gva_t gva)
+{
+    if (p->table >= TABLE_USERS)
+        windows_drop(&t->windows, p->table - TABLE_USERS, gva & PAGE_MASK, PAGE_BYTES);
+    page_entries(t, p)[entry_of(gva)] = bt_table_poison(gva);
+}
+
 static void drop_gva(struct bt_tables *t, u32 k, gva_t gva)
 {
     const u32 region = region_of(gva);
     struct table_page *p = table_page_find(t, k, region);
     if (p && p->flags & PAGE_LARGE) drop_page(t, p);
-    else if (p) page_entries(t, p)[entry_of(gva)] = bt_table_poison(gva);
+    else if (p) drop_entry(t, p, gva);
     if (t->has_4m && (p = table_page_find(t, k, region ^ 1)) && p->flags & PAGE_4M) drop_page(t, p);
     const u32 gib = (u32)bits(gva, 47, 30) % GIB_FILTER;
     if (t->has_1g[gib / 64] & BIT(gib % 64)) drop_1g(t, k, region);
@@ -311,6 +323,7 @@ int bt_tables_create(struct bt_tables **out, struct vcpu *v, const struct bt_vie
         if (mprotect(t->base + k * TABLE_STRIDE, JUMP_AREA_BYTES, PROT_READ | PROT_WRITE) < 0)
             goto unmap_tables;
     init_records(t);
+    if (bt_views_divided(views) && bt_host_find().windows) windows_init(&t->windows, users);
     mmu_observe(v, &t->observer);
     *out = t;
     return 0;
@@ -327,6 +340,7 @@ void bt_tables_destroy(struct bt_tables *t)
 {
     if (!t) return;
     mmu_unobserve(t->v, &t->observer);
+    windows_fini(&t->windows);
     munmap(t->base, t->count * TABLE_STRIDE);
     munmap(t->names, max_u64(t->views->pages, 1) * sizeof *t->names);
     free(t);

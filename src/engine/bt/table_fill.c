@@ -18,14 +18,24 @@ static u64 name_make(const struct bt_tables *t, const struct table_page *p, u32 
 }
 static u64 name_get(u64 names, u32 i) { return names >> (i * NAME_BITS) & (BIT(NAME_BITS) - 1); }
 
-/* The named entry if it now holds the host address @host_page, else NULL. */
-static u64 *name_entry(const struct bt_tables *t, u64 name, u64 host_page)
+static gva_t entry_gva(const struct table_page *p, u32 entry)
+{
+    return region_gva(p->region) + entry * (u64)PAGE_BYTES;
+}
+
+/* Does entry @entry of @p let write to @host_page of the writable view? */
+static bool is_entry_of(const struct bt_tables *t, const struct table_page *p, u32 entry,
+                        u64 host_page)
+{
+    const u64 host = page_entries(t, p)[entry] + entry_gva(p, entry);
+    return windows_view(&t->windows, host) == host_page;
+}
+
+static bool is_name_of(const struct bt_tables *t, u64 name, u64 host_page)
 {
     const struct table_page *p = &t->page[name / REGION_ENTRIES];
-    if (!name || p->table == TABLE_NONE) return NULL;
-    u32 entry = (u32)(name % REGION_ENTRIES);
-    u64 *e = &page_entries(t, p)[entry];
-    return *e + region_gva(p->region) + entry * (u64)PAGE_BYTES == host_page ? e : NULL;
+    return name && p->table != TABLE_NONE &&
+           is_entry_of(t, p, (u32)(name % REGION_ENTRIES), host_page);
 }
 
 /* Remember that entry @name will be made writable for the guest page whose names are *@names. */
@@ -39,7 +49,7 @@ static void name_add(const struct bt_tables *t, u64 *names, u64 name, u64 host_p
         if (!have) room = i;
     }
     for (u32 i = 0; room == NAMES && i < NAMES; i++) {
-        if (!name_entry(t, name_get(*names, i), host_page)) room = i;
+        if (!is_name_of(t, name_get(*names, i), host_page)) room = i;
     }
     if (room == NAMES) {
         *names |= NAMES_OVERFLOW;
@@ -49,16 +59,22 @@ static void name_add(const struct bt_tables *t, u64 *names, u64 name, u64 host_p
     *names |= name << (room * NAME_BITS);
 }
 
-/* Replace @from by @to (host page addresses) wherever an entry holds it. */
-static void replace_everywhere(const struct bt_tables *t, u64 from, u64 to)
+/* The entry becomes one for reading, through @ro. */
+static void make_read_only(struct bt_tables *t, const struct table_page *p, u32 entry, u64 ro)
+{
+    const gva_t gva = entry_gva(p, entry);
+    if (p->table >= TABLE_USERS) windows_drop(&t->windows, p->table - TABLE_USERS, gva, PAGE_BYTES);
+    page_entries(t, p)[entry] = ro - gva;
+}
+
+/* The same wherever an entry lets write to @rw. */
+static void make_all_read_only(struct bt_tables *t, u64 rw, u64 ro)
 {
     for (u32 id = 1; id < PAGE_IDS; id++) {
         const struct table_page *p = &t->page[id];
         if (p->table == TABLE_NONE || !(p->flags & PAGE_USED)) continue;
-        u64 *e = page_entries(t, p), gva = region_gva(p->region);
-        for (u32 i = 0; i < REGION_ENTRIES; i++, gva += PAGE_BYTES) {
-            if (e[i] + gva == from) e[i] = to - gva;
-        }
+        for (u32 i = 0; i < REGION_ENTRIES; i++)
+            if (is_entry_of(t, p, i, rw)) make_read_only(t, p, i, ro);
     }
 }
 
@@ -69,13 +85,11 @@ void table_protect(struct bt_tables *t, gpa_t page_gpa)
     const u64 off = (page_gpa & PAGE_MASK) - w->slot->base;
     const u64 rw = (u64)(uintptr_t)w->rw + off, ro = (u64)(uintptr_t)w->ro + off;
     u64 *names = &t->names[w->first_page + (off >> PAGE_SHIFT)];
-    if (*names & NAMES_OVERFLOW) {
-        replace_everywhere(t, rw, ro);
-    } else {
-        for (u32 i = 0; i < NAMES; i++) {
-            u64 *e = name_entry(t, name_get(*names, i), rw);
-            if (e) *e += ro - rw;
-        }
+    if (*names & NAMES_OVERFLOW) make_all_read_only(t, rw, ro);
+    for (u32 i = 0; i < NAMES && !(*names & NAMES_OVERFLOW); i++) {
+        const u64 name = name_get(*names, i);
+        if (is_name_of(t, name, rw))
+            make_read_only(t, &t->page[name / REGION_ENTRIES], (u32)(name % REGION_ENTRIES), ro);
     }
     *names = 0;
 }
@@ -100,11 +114,15 @@ static void install(const struct miss *m, u32 i, const struct bt_view *w, gpa_t 
 {
     const u64 off = (gpa & PAGE_MASK) - w->slot->base;
     const gva_t gva = m->base + i * (u64)PAGE_BYTES;
-    if (writable && !trace_of(w, gpa)) {
-        const u64 rw = (u64)(uintptr_t)w->rw + off;
+    const bool write = writable && !trace_of(w, gpa);
+    const u64 rw = (u64)(uintptr_t)w->rw + off;
+    u64 host = rw;
+    if (m->page->table >= TABLE_USERS)
+        windows_keep(&m->t->windows, m->page->table - TABLE_USERS, gva, write ? rw : 0, &host);
+    if (write) {
         u64 *names = &m->t->names[w->first_page + (off >> PAGE_SHIFT)];
         name_add(m->t, names, name_make(m->t, m->page, i), rw);
-        m->entries[i] = rw - gva;
+        m->entries[i] = host - gva;
     } else {
         m->entries[i] = (u64)(uintptr_t)w->ro + off - gva;
     }

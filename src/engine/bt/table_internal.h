@@ -4,6 +4,7 @@
 #define ENGINE_BT_TABLE_INTERNAL_H
 #include "engine/bt/jump.h"
 #include "engine/bt/table.h"
+#include "engine/bt/window.h"
 #include "mmu/mmu.h"
 
 enum {
@@ -63,6 +64,7 @@ struct bt_tables {
     u64 has_1g[GIB_FILTER / 64]; /* hashed by bits 47:30 */
     u16 free_page, nonglobal;
     struct tlb_observer observer;
+    struct windows windows;
     struct one_table table[TABLES_MAX];
     u8 table_of[ASNS]; /* 0: none */
     u16 hash[PAGE_HASH];

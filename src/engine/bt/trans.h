@@ -42,6 +42,8 @@ struct trans {
     const struct compute *compute;         /* of i, where it is of class COMPUTE */
     struct holds holds;                    /* before i, then after it */
     bool is_last;                          /* no further instruction of the block follows i */
+    bool window;                           /* 64-bit user code: trans_window.c */
+    u64 loose;                             /* how far RSP may be outside of its window */
     s32 rsp_late; /* still to be added to RSP, in a run of pushes or pops */
     bool has_x87; /* an instruction before has seen to the guest's x87 registers being loaded */
     bool has_x87_base; /* and to eng_x87.base */
@@ -72,13 +74,8 @@ static inline bool is_in_group(const struct trans *t)
 {
     return !t->is_second && t->groups.of[t->k] != GROUP_NONE;
 }
-/* @reg itself, or @tmp with its value. */
-static inline u8 tr_guest(struct trans *t, u8 reg, u8 tmp)
-{
-    if (!is_homed(reg)) return reg;
-    em_load_gs(&t->e, tmp, gpr_off(reg));
-    return tmp;
-}
+/** tr_guest - guest register @reg itself, or @tmp with its value (trans_window.c). */
+u8 tr_guest(struct trans *t, u8 reg, u8 tmp);
 static inline void tr_table_reload(struct trans *t)
 {
     em_load_gs(&t->e, TB, offsetof(struct vcpu, eng.table));

@@ -14,6 +14,7 @@ enum cold_kind {
                     crosses no page T2 = its entry, and on at @back, else exit to stubs.step */
     COLD_FILL,   /* RCX is elsewhere: give it back, fill an entry, and again */
     COLD_AGAIN,  /* RCX is in T2: give it back, and again */
+    COLD_LEAVE,  /* RCX is in T2: give it back, exit to stubs.step */
     COLD_X87,    /* RCX is in TB: give it back, load the x87 registers, go on at @back */
 };
 struct cold {

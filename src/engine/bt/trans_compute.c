@@ -16,6 +16,7 @@
 #include "engine/bt/plan.h"
 #include "engine/bt/trans_hints.h"
 #include "engine/bt/trans_system.h"
+#include "engine/bt/trans_window.h"
 #include "engine/bt/trans_x87.h"
 
 /* ---- without memory operand
@@ -368,9 +369,10 @@ bool tr_is_groupable(const struct trans *t, const struct compute *c)
     const struct insn *i = t->i;
     const bool whole = !c->plan.masked && !is_checked_by_element(i->mnemonic);
     const bool based = i->base < GPRS || i->index < GPRS || i->base == BASE_RIP;
-    return c->plan.ok && !c->plan.x87 && c->how < HOW_ANY && whole && based && !c->plan.high &&
-           i->mem_bytes && i->mem_rw && i->addrsize == 8 && i->mode == ISA_64 && i->seg != FS &&
-           i->seg != GS && i->disp == (s32)i->disp && !is_bit_string(i);
+    return !tr_window_uses_rsp(t, i) && c->plan.ok && !c->plan.x87 && c->how < HOW_ANY && whole &&
+           based && !c->plan.high && i->mem_bytes && i->mem_rw && i->addrsize == 8 &&
+           i->mode == ISA_64 && i->seg != FS && i->seg != GS && i->disp == (s32)i->disp &&
+           !is_bit_string(i);
 }
 
 enum tr tr_compute(struct trans *t)
@@ -378,6 +380,11 @@ enum tr tr_compute(struct trans *t)
     const struct insn *i = t->i;
     const struct compute *c = t->compute;
     if (!tr_may_run(t)) return TR_NONE;
+    if (tr_window_uses_rsp(t, i)) {
+        const enum tr r = tr_window_compute(t);
+        const bool other = i->mnemonic == ZYDIS_MNEMONIC_LEA || c->plan.gpr_used >> RSP & 1;
+        if (r != TR_NONE || other) return r;
+    }
     if (i->mnemonic == ZYDIS_MNEMONIC_LEA && !is_simple_lea(i)) return lea(t);
     if (is_bit_string(i)) return tr_bit_string(t);
     if (!c->plan.ok) return TR_NONE;

@@ -28,7 +28,7 @@
 #include <Zydis/Mnemonic.h>
 
 #include "cpu/insn_exec.h"
-#include "engine/bt/trans.h"
+#include "engine/bt/trans_window.h"
 
 /* ---- finding them ---------------------------------------------------------------------------- */
 
@@ -73,7 +73,8 @@ static bool is_stack_access(const struct trans *t, const struct insn *i, u16 off
 {
     const struct bt_hints *h = t->bt->hints;
     const bool jumps = row_of(i) == x_call_rel || row_of(i) == x_ret;
-    if (i->mode != ISA_64 || i->stack_bytes != 8 || !(is_push(i) || is_pop(i))) return false;
+    if (t->window || i->mode != ISA_64 || i->stack_bytes != 8 || !(is_push(i) || is_pop(i)))
+        return false;
     if (jumps && i->opsize != 8) return false;
     if (i->op[0].kind == OPND_REG && i->op[0].reg == RSP) return false;
     return !h || !(bt_hint(h->checked, off) || bt_hint(h->stepped, off));
@@ -190,7 +191,7 @@ static bool spares_t1(const struct finder *f, u32 k)
 {
     const struct insn *i = &f->insn[k];
     if (i->row != INSN_COMPUTE) return row_of(i) == x_jcc;
-    return !i->mem_bytes && !f->c[k].plan.mem && !f->c[k].homed;
+    return !i->mem_bytes && !f->c[k].plan.mem && !f->c[k].homed && !tr_window_uses_rsp(f->t, i);
 }
 
 /* The group that begins with @first; returns its members, 0 when it is not worth it. */

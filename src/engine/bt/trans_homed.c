@@ -11,6 +11,7 @@
 
 #include "cpu/insn_exec.h"
 #include "engine/bt/trans_hints.h"
+#include "engine/bt/trans_window.h"
 
 /* ---- forms ----------------------------------------------------------------------------------- */
 
@@ -230,7 +231,8 @@ bool tr_homed_is_direct(const struct trans *t)
     const struct insn *i = t->i;
     return i->row == INSN_COMPUTE && i->mode == ISA_64 && t->compute->how <= HOW_ALIGNED_TWIN &&
            !t->compute->plan.high && i->base < GPRS && !is_homed(i->base) && i->index >= GPRS &&
-           i->seg < FS && i->addrsize == 8 && group_of(t) == GROUP_NONE && !is_tested(t);
+           !(t->window && i->base == RSP) && i->seg < FS && i->addrsize == 8 &&
+           group_of(t) == GROUP_NONE && !is_tested(t);
 }
 
 /* What the instruction at hand does to what T1 and T2 hold. It may be entered anew after a fault of
@@ -239,6 +241,8 @@ static enum kind kind_now(const struct trans *t)
 {
     const enum kind kind = kind_of(t->i, t->compute);
     const u8 group = group_of(t);
+    if (tr_window_leaves(t) && !t->is_second) return LEAVES;
+    if (t->i->row == INSN_COMPUTE && tr_window_uses_rsp(t, t->i)) return TAKES;
     if (kind != TAKES || t->is_second || t->i->row != INSN_COMPUTE) return kind;
     if (group != GROUP_NONE) return t->groups.g[group].first == t->k ? TAKES : TAKES_T1;
     return tr_homed_is_direct(t) ? TAKES_T2 : TAKES;

@@ -89,8 +89,8 @@ u8 tr_address(struct trans *t, s32 extra)
 {
     const struct insn *i = t->i;
     bool based = has_segment_base(i);
-    if (i->base < GPRS && !is_homed(i->base) && i->index >= GPRS && !(i->disp + extra) && !based &&
-        i->addrsize == 8)
+    const bool in_place = i->base < GPRS && !is_homed(i->base) && !(t->window && i->base == RSP);
+    if (in_place && i->index >= GPRS && !(i->disp + extra) && !based && i->addrsize == 8)
         return i->base;
     tr_effective(t, extra, T1);
     if (based) add_segment_base(t);

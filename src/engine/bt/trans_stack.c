@@ -3,6 +3,7 @@
  * word of the code: 8 bytes, 4 in 32-bit code. Spec: SDM vol. 2A CALL, JMP, LEAVE; vol. 2B POP,
  * PUSH, RET. */
 #include "engine/bt/trans_hints.h"
+#include "engine/bt/trans_window.h"
 
 /* Where only a memory operand besides the stack can have been misaligned, that is taken for it. */
 static bool is_plain(const struct trans *t)
@@ -106,6 +107,10 @@ static void load_operand(struct trans *t)
         if (t->is32) em_mov32(&t->e, T1, T1);
         return;
     }
+    if (tr_window_operand(t)) {
+        tr_window_load(t);
+        return;
+    }
     u8 base = tr_address(t, 0);
     tr_lookup_read(t, base);
     em_mem_op(&t->e, EM_MOV_LOAD, tr_width(t), T1, tr_at(base));
@@ -127,8 +132,13 @@ enum tr tr_push(struct trans *t)
     if (is_in_group(t)) return push_in_group(t);
     if (o->kind == OPND_MEM) {
         load_operand(t);
+        if (t->window) {
+            tr_window_push_t1(t);
+            return TR_NEXT;
+        }
         em_store_gs(&t->e, SAVE_VALUE, T1);
     }
+    if (t->window) return tr_window_push(t);
     new_top(t);
     if (o->kind == OPND_IMM) {
         push_imm(t);
@@ -160,6 +170,7 @@ enum tr tr_pop(struct trans *t)
 {
     const struct insn_opnd *o = &t->i->op[0];
     if (!is_plain(t)) return TR_NONE;
+    if (t->window) return tr_window_pop(t);
     if (is_in_group(t)) return pop_in_group(t);
     if (o->kind == OPND_MEM) {
         pop_mem(t);
@@ -177,6 +188,7 @@ enum tr tr_pop(struct trans *t)
 enum tr tr_leave(struct trans *t)
 {
     if (!is_plain(t)) return TR_NONE;
+    if (t->window) return tr_window_leave(t);
     u8 top = tr_pointer(t, RBP);
     tr_lookup_read(t, top);
     em_mem_op(&t->e, EM_MOV_LOAD, tr_width(t), T1, tr_at(top));
@@ -208,6 +220,11 @@ static void call_indirect(struct trans *t)
     if (o->kind == OPND_MEM) load_operand(t);
     else register_operand(t, o->reg);
     if (!t->is32) tr_canonical(t); /* nothing may be pushed if not; 32-bit code: limit 4 GiB */
+    if (t->window) {
+        tr_window_push_next(t);
+        tr_jump_table(t);
+        return;
+    }
     em_store_gs(&t->e, SAVE_VALUE, T1);
     push_return_address(t);
     em_load_gs(&t->e, T1, SAVE_VALUE);
@@ -218,7 +235,8 @@ enum tr tr_call(struct trans *t)
 {
     if (!is_plain(t) || t->i->opsize != t->word) return TR_NONE;
     if (t->i->op[0].kind == OPND_REL) {
-        if (is_in_group(t)) call_in_group(t);
+        if (t->window) tr_window_push_next(t);
+        else if (is_in_group(t)) call_in_group(t);
         else push_return_address(t);
         tr_branch(t, EM_JMP, next_off(t) + (s64)t->i->imm);
     } else {
@@ -230,7 +248,9 @@ enum tr tr_call(struct trans *t)
 enum tr tr_ret(struct trans *t)
 {
     if (!is_plain(t) || t->i->opsize != t->word) return TR_NONE;
-    if (is_in_group(t)) {
+    if (t->window) {
+        tr_window_pop_t1(t);
+    } else if (is_in_group(t)) {
         ret_in_group(t);
     } else {
         u8 top = tr_pointer(t, RSP);

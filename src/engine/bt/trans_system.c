@@ -7,6 +7,7 @@
 #include "engine/bt/light.h"
 #include "engine/bt/trans_hints.h"
 #include "engine/bt/trans_system.h"
+#include "engine/bt/trans_window.h"
 #include "isa/respell.h"
 #include "mmu/mmu.h"
 
@@ -110,6 +111,12 @@ enum tr tr_pushf(struct trans *t)
     em_bytes(&t->e, fetch, sizeof fetch);
     if (t->e.n <= t->e.room) memcpy(t->e.at + at + AND_IMM, &keep, sizeof keep);
     em_mov(&t->e, RAX, TB);
+    if (t->window) {
+        em_mov(&t->e, T1, T2);
+        tr_table_reload(t);
+        tr_window_push_t1(t);
+        return TR_NEXT;
+    }
     em_store_gs(&t->e, SAVE_VALUE, T2);
     tr_table_reload(t);
     const struct em_mem top = {RSP, REG_NONE, 0, -(s32)t->word};
@@ -138,6 +145,7 @@ static enum tr load_reg(struct trans *t, size_t off, u32 op)
     const struct insn_opnd *o = &t->i->op[0];
     if (o->kind != OPND_REG || o->file != RF_GPR || o->bytes < 2) return TR_NONE;
     u8 dst = is_homed(o->reg) ? T1 : o->reg;
+    if (t->window && o->reg == RSP) return TR_NONE;
     if (o->bytes == 2) { /* the rest of the register stays */
         if (dst == T1) em_load_gs(&t->e, T1, gpr_off(o->reg));
         em_load_gs16(&t->e, dst, off);

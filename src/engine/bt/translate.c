@@ -15,6 +15,7 @@
 #include "engine/bt/marks.h"
 #include "engine/bt/trans_hints.h"
 #include "engine/bt/trans_system.h"
+#include "engine/bt/trans_window.h"
 #include "engine/bt/trans_x87.h"
 
 /* ---- exits ----------------------------------------------------------------------------------- */
@@ -205,6 +206,10 @@ static void put_cold(struct trans *t, const struct cold *c)
     case COLD_AHEAD: put_ahead(t, c); break;
     case COLD_FILL: put_fill(t, c); break;
     case COLD_AGAIN: put_again(t, c); break;
+    case COLD_LEAVE:
+        em_mov(&t->e, RCX, T2);
+        put_step(t, c->off);
+        break;
     case COLD_X87: tr_put_x87(t, c); break;
     default: em_mov(&t->e, RCX, TB); put_step(t, c->off);
     }
@@ -479,6 +484,7 @@ static bool put_seconds(struct trans *t, const struct block *b, const struct com
     const u32 first = t->groups.first;
     t->next = t->mark[first].guest_off;
     t->is_second = true;
+    t->loose = WINDOW_LOOSE_MAX;
     t->has_x87 = t->has_x87_base = false;
     t->in_t1 = NULL;
     t->holds = (struct holds){0};
@@ -523,6 +529,14 @@ static u32 turn_of(const struct block *b, u32 count)
     return count;
 }
 
+/* There was no control flow: go on behind. RSP is loose when there was no room for the instruction
+ * that accesses the stack next. */
+static void put_end(struct trans *t)
+{
+    if (tr_window_is_loose(t)) put_step(t, (u16)t->next);
+    else tr_branch(t, EM_JMP, t->next);
+}
+
 static void put_all(struct trans *t, const struct block *b, struct bt_block *block)
 {
     struct compute c[BT_BLOCK_INSNS];
@@ -534,9 +548,12 @@ static void put_all(struct trans *t, const struct block *b, struct bt_block *blo
     }
     tr_groups_find(t, b, c);
     t->next = t->block_off;
-    if (!put_insns(t, b, c, block)) tr_branch(t, EM_JMP, t->next);
+    if (!put_insns(t, b, c, block)) put_end(t);
     if (block->insns <= t->groups.first) return;
-    if (!put_seconds(t, b, c, block)) tr_branch(t, EM_JMP, t->next);
+    const u64 loose = t->loose;
+    const bool ended = put_seconds(t, b, c, block);
+    t->loose = loose; /* RSP is not farther away when the second forms were executed */
+    if (!ended) put_end(t);
     put_preludes(t);
 }
 
@@ -563,6 +580,8 @@ u32 bt_translate(const struct bt *bt, const struct block *b, u16 guest_off, stru
     t.block_off = t.next = guest_off;
     t.is32 = b->mode == ISA_32;
     t.word = t.is32 ? 4 : 8;
+    t.window = bt->windows && bt->user && !t.is32;
+    t.loose = WINDOW_SLACK;
     t.e = emit_to(bt, out, (u32)min_u64(out->room, BT_BLOCK_CODE_BYTES));
     *block = (struct bt_block){
         .code_off = out->off, .guest_off = guest_off, .guest_end = guest_off, .mark = out->mark};

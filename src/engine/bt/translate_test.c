@@ -40,6 +40,7 @@ static struct t {
     u64 rng, seed;
     struct vcpu *v, *w;  /* translated, interpreted */
     u8 *host, *host_all; /* v's pages, permissions applied; all writable */
+    u8 *window;          /* the arena's in order, with a window around them (window.h) */
     u8 *copy;            /* w's pages */
     u64 *table;
     u8 *code;
@@ -160,6 +161,11 @@ static bool on_fault(struct fault_region *r, siginfo_t *info, ucontext_t *uc)
     return true;
 }
 
+static int host_prot(u32 page)
+{
+    return prot[page] == P_RW ? PROT_READ | PROT_WRITE : prot[page] == P_R ? PROT_READ : PROT_NONE;
+}
+
 static void make_memory(void)
 {
     int fd = memfd_create("t", 0);
@@ -169,7 +175,13 @@ static void make_memory(void)
     T.copy = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     u8 *table = mmap(NULL, JUMP_AREA_BYTES + TABLE_BYTES, PROT_NONE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    assert_true(table != MAP_FAILED);
+    T.window = mmap(NULL, 2 * WINDOW_GUARD_BYTES + WINDOW_BYTES, PROT_NONE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_true(table != MAP_FAILED && T.window != MAP_FAILED);
+    T.window += WINDOW_GUARD_BYTES;
+    for (u32 n = 0; n < PAGES; n++)
+        mmap(T.window + WINDOW_BYTES / 2 + n * PAGE_BYTES, PAGE_BYTES, host_prot(n),
+             MAP_SHARED | MAP_FIXED, fd, place[n] * (off_t)PAGE_BYTES);
     table += JUMP_AREA_BYTES;
     close(fd);
     T.table = (u64 *)table;
@@ -179,10 +191,7 @@ static void make_memory(void)
     for (u64 n = 0; n < 1024; n++) T.table[populated / 8 - 512 + n] = BIT(47);
     for (u32 n = 0; n < PAGES; n++) {
         u8 *at = T.host + (u64)place[n] * PAGE_BYTES;
-        mprotect(at, PAGE_BYTES,
-                 prot[n] == P_RW  ? PROT_READ | PROT_WRITE
-                 : prot[n] == P_R ? PROT_READ
-                                  : PROT_NONE);
+        mprotect(at, PAGE_BYTES, host_prot(n));
         if (prot[n] != P_NONE) T.table[first + n] = (u64)(uintptr_t)at - (ARENA + n * PAGE_BYTES);
     }
 }
@@ -215,6 +224,16 @@ static void put_stub(u32 at, void (*target)(void))
     static const u8 jmp[8] = {0xFF, 0x25, 2}; /* the address is aligned: AC is set */
     memcpy(T.code + at, jmp, 8);
     memcpy(T.code + at + 8, &target, 8);
+}
+
+/* Whether the stack is in the window. */
+static void set_window(bool used)
+{
+    struct engine_words *g = &T.v->eng;
+    T.bt.user = T.bt.windows = used;
+    g->stack_host = used ? (u64)(uintptr_t)T.window + WINDOW_BYTES / 2 - ARENA : 0;
+    g->stack_guest = 0 - g->stack_host;
+    g->stack_low = 0 - (u64)(uintptr_t)T.window;
 }
 
 /* Whether translated code has the vector registers: else it must not touch the host's. */
@@ -569,6 +588,12 @@ static void random_block(u32 insns)
     finish_block();
 }
 
+static void add_stack(u64 top)
+{
+    add_mov(RBP, top);
+    add_insn((const u8[]){0x48, 0x89, 0xEC}, 3); /* mov rsp, rbp */
+}
+
 /* Instructions on memory around RBX and RSI, which are rarely changed: what shares look-ups. */
 static void add_near(void)
 {
@@ -601,7 +626,7 @@ static void near_block(u32 insns)
     add_mov(RBX, rnd_target(64) + (below(4) ? 0 : 300));
     add_mov(RSI, below(4) ? rnd_target(64) : T.insn[0].imm + below(256));
     add_mov(RCX, below(8) * 8);
-    add_mov(RSP, rnd_target(8) & ~7ull);
+    add_stack(rnd_target(8) & ~7ull);
     for (u32 tries = 0; tries < 100 && T.b.count < insns; tries++) {
         add_near();
         if (ends_block(&T.insn[T.b.count - 1])) break;
@@ -723,6 +748,18 @@ static void homed_block(u32 insns)
     finish_block();
 }
 
+static u32 gen_rsp(u8 *b)
+{
+    static const char *const insn[] = {
+        "4889ec",     "4839e0",     "483b642408",   "488d7c2418", "4c8d542410", "4c8d5c2c08",
+        "4883e4f0",   "4883e4e0",   "ff742408",     "8f442408",   "54",         "5c",
+        "8f0424",     "4989e2",     "4989e7",       "4889642408", "488d65f0",   "4c89dc",
+        "488b6424f8", "488b642408", "f30f6f4424f8", "4829e0",     "480fa3e0",   "4801c4",
+        "4881ec0010", "c5fd7f4424", "0fba24240a",   "8d4424f8",   "66892424",   "48872424",
+        "4887e5",     "0f28442410", "c5fc114424",   "4154",       "415f",       "f048010424",
+        "0fc7442408", "448824248",  "4889e3",       "89e0",       "01e0",       "4c3b7c2420"};
+    return put_hex(b, insn[below(ARRAY_LEN(insn))]);
+}
 /* What functions do to their stack: around a boundary of pages, or not; sometimes misaligned. */
 static void add_on_stack(void)
 {
@@ -733,7 +770,9 @@ static void add_on_stack(void)
     u8 b[32] = {0};
     struct insn i;
     u32 n = 0;
-    switch (below(10)) {
+    switch (below(T.bt.windows ? 12 : 10)) {
+    case 10: n = gen_rsp(b); break;
+    case 11: n = below(8) ? gen_rsp(b) : gen_flow(b); break;
     case 0:
     case 1:
     case 2: /* push or pop reg */
@@ -774,7 +813,7 @@ static void stack_block(u32 insns)
     T.guest_off = (u16)(below(4) ? below(PAGE_BYTES - 600) : 0);
     const u64 page = ARENA + (1 + (u64)below(PAGES - 1)) * PAGE_BYTES;
     const u64 near = below(2) ? page + (below(40) - 20) * 8 : rnd_target(8) & ~7ull;
-    add_mov(RSP, near + (below(24) ? 0 : 1 + below(7)));
+    add_stack(near + (below(24) ? 0 : 1 + below(7)));
     while (T.b.count < insns) add_on_stack();
     if (below(4)) {
         const bool call = below(2);
@@ -854,6 +893,7 @@ static u32 run_translated(void)
     T.out.wanders = T.seed & 1;
     bt_translate(&T.bt, &T.b, T.guest_off, &T.out, &T.block);
     T.trap = -1;
+    T.v->eng.rsp = T.v->gpr[RSP] + T.v->eng.stack_host;
     u32 why = bt_enter(T.v, T.code + CODE_START);
     bt_mmx_done(&T.bt);
     T.v->rip = why == BT_EXIT_LOOKUP ? T.v->eng.exit_arg : CODE_GVA + (u32)T.v->eng.exit_arg;
@@ -1029,7 +1069,7 @@ static void random_blocks(u32 insns, u64 cases)
                   ", misaligned %" PRIu64 ", found by tests %" PRIu64 "\n",
                   T.inlined, T.stepped, T.faulted, T.misaligned, T.tested);
     assert_true(insns == 1 || T.tested > 100);
-    assert_true(!(insns & (NEAR | STACK)) || grouped > cases / 4);
+    assert_true(!(insns & (NEAR | STACK)) || grouped > cases / 4 || T.bt.windows);
 }
 static void test_single_instructions(void **state)
 {
@@ -1063,6 +1103,19 @@ static void test_turns(void **state)
 }
 
 /* Registers of the guest that live in memory. */
+/* 64-bit user code. */
+static void test_windows(void **state)
+{
+    (void)state;
+    begin();
+    set_window(true);
+    random_blocks(STACK | 18, env_u64("BT_CASES", 40000));
+    random_blocks(1, env_u64("BT_CASES", 15000));
+    random_blocks(30, env_u64("BT_CASES", 2000));
+    random_blocks(NEAR | 20, env_u64("BT_CASES", 5000));
+    random_blocks(HOME | 20, env_u64("BT_CASES", 5000));
+    set_window(false);
+}
 static void test_homed(void **state)
 {
     (void)state;
@@ -1237,6 +1290,7 @@ static void test_exits(void **state)
     s32 rel = STUB_LOOKUP - (s32)(site + 4);
     memcpy(T.code + site, &rel, 4);
     T.v->rip = CODE_GVA + 64;
+    T.v->eng.rsp = T.v->gpr[RSP];
     assert_int_equal(bt_enter(T.v, T.code + CODE_START), BT_EXIT_LOOKUP);
 
     start_block(64);
@@ -1325,7 +1379,8 @@ int main(void)
                                        cmocka_unit_test(test_blocks),
                                        cmocka_unit_test(test_groups),
                                        cmocka_unit_test(test_turns),
-                                       cmocka_unit_test(test_homed)};
+                                       cmocka_unit_test(test_homed),
+                                       cmocka_unit_test(test_windows)};
     const int failed = cmocka_run_group_tests_name("translate", tests, NULL, NULL);
     if (failed) return failed;
     T.bt.plain = true; /* and as for a host without BMI2 */

@@ -14,8 +14,7 @@ static hva_t map_at(u8 *at, const struct mem *mem, const struct mem_backing *b, 
     return p;
 }
 
-/* A reserved area below BT_VIEW_DIVIDE if one of some places there is free, else anywhere. */
-static void *reserve(u64 bytes, bool low)
+void *bt_view_reserve(u64 bytes, bool low)
 {
     enum { PLACES = 64 };
     const u64 step = BT_VIEW_DIVIDE / (2 * PLACES);
@@ -31,7 +30,7 @@ static void *reserve(u64 bytes, bool low)
 static hva_t map_view(struct bt_area *w, u32 which, const struct mem *mem,
                       const struct mem_backing *b)
 {
-    w->area[which] = reserve(w->area_bytes, which == 0);
+    w->area[which] = bt_view_reserve(w->area_bytes, which == 0);
     if (w->area[which] == MAP_FAILED) {
         w->area[which] = NULL;
         return NULL;

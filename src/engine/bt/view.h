@@ -38,6 +38,9 @@ void bt_views_fini(struct bt_views *w);
 /** bt_views_divided - does every mapping keep to its side of BT_VIEW_DIVIDE? Usually, as far as the
  * host lets us choose. */
 bool bt_views_divided(const struct bt_views *w);
+/** bt_view_reserve - @bytes of addresses that are not accessible: below BT_VIEW_DIVIDE if @low and
+ * one of some places there is free, else anywhere. MAP_FAILED: there is no room. */
+void *bt_view_reserve(u64 bytes, bool low);
 /** bt_view_find - the view holding @gpa, or NULL for a hole. */
 const struct bt_view *bt_view_find(const struct bt_views *w, gpa_t gpa);
 #endif
