@@ -154,7 +154,7 @@ static void put_tables(struct rig *r)
     for (u32 i = 0; i < ARRAY_LEN(gdt); i++) put64(r, GDT + i * 8, gdt[i]);
     put64(r, 0x1000, 0x2007);
     put64(r, 0x2000, 0x3007);
-    for (u64 i = 0; i < RAM >> 21; i++) put64(r, 0x3000 + i * 8, i << 21 | 0x87);
+    for (u64 i = 0; i < RAM >> 21; i++) put64(r, 0x3000 + i * 8, i << 21 | 0xC7);
     for (u64 n = 0; n < 256; n++) { /* push n; hlt */
         const u64 to = GATES + n * 8;
         put64(r, to, 0xF40000000068 | n << 8);

@@ -339,7 +339,6 @@ static enum x_result enter(struct bt_state *s, const u8 *code)
     struct vcpu *v = s->v;
     v->eng.vec_load = s->bt.vec_loaded ? s->vec_load : (void *)bt_vec_keep;
     v->eng.vec_save = s->bt.vec_loaded ? s->vec_save : (void *)bt_vec_keep;
-    bt_window_settle(s->tables, v);
     const u32 why = bt_enter(v, code);
     bt_x87_save(s);
     if (unlikely(s->sites.renew != NULL)) bt_renew(s);
@@ -354,7 +353,8 @@ static const u8 *code_again(struct bt_state *s)
     if (!bt_is_translatable(v) || bt_alignment_checked(v) || !assumptions_hold(s)) return NULL;
     if (v->mode == ISA_32) bt_guard_segments(v);
     if (bt_starts_with_vectors(v)) s->bt.vec_loaded = true;
-    return atomic_load(&v->posted) ? NULL : bt_light_continue(s);
+    if (atomic_load(&v->posted) || !bt_window_settle(s->tables, v)) return NULL;
+    return bt_light_continue(s);
 }
 
 /* The block at v->rip for the first time. */
@@ -370,7 +370,8 @@ static enum x_result run_once(struct bt_state *s)
 static enum x_result run(struct vcpu *v)
 {
     struct bt_state *s = state_of(v);
-    if (!bt_is_translatable(v) || bt_alignment_checked(v)) return block_run(&s->decoded, v);
+    if (!bt_is_translatable(v) || bt_alignment_checked(v) || !bt_window_settle(s->tables, v))
+        return block_run(&s->decoded, v);
     if (v->mode == ISA_32) bt_guard_segments(v);
     bt_check_assumptions(s);
     if (bt_starts_with_vectors(v)) s->bt.vec_loaded = true;

@@ -17,7 +17,7 @@
 
 /* ---- guests ---------------------------------------------------------------------------------- */
 
-enum { P = 1 << 0, W = 1 << 1, U = 1 << 2, RAM = 4 << 20, HANG_SECONDS = 60 };
+enum { P = 1 << 0, W = 1 << 1, U = 1 << 2, D = 1 << 6, RAM = 4 << 20, HANG_SECONDS = 60 };
 enum { ROOT = 0x1000, ROOT2 = 0x5000, KERNEL = 0x110000, MAIN = 0x100000, STACK = 0x1F0000 };
 /* functions: linear addresses, at first also physical */
 enum { F = 0x120000, G = 0x121000, SHARED = 0x130000, ELSEWHERE = 0x140000 };
@@ -70,7 +70,7 @@ static void function(struct rig *r, u32 at, u32 n)
 static gpa_t pte_of(u64 root, u32 gva) { return root + 0x3000 + (gva >> 12) * 8; }
 static void map(struct rig *r, u64 root, u32 gva, u32 gpa)
 {
-    const u64 pte = gpa | P | W | U;
+    const u64 pte = gpa | P | W | U | D; /* written to before */
     assert_int_equal(mem_write(&r->mem, pte_of(root, gva), &pte, 8), 0);
 }
 /* The first 2 MiB, one to one by small pages: root, and three tables behind it. */

@@ -67,14 +67,18 @@ static void count(struct vcpu *v)
     v->stats.insns++;
 }
 
-/* Host RSP for the mode and RSP there are now. False: there is no window for it yet. */
+/* Host RSP for the present mode and RSP. False: its window, or its page, is still to be made. */
 static bool settle_stack(const struct bt_state *s)
 {
     struct vcpu *v = s->v;
     struct windows *w = &s->tables->windows;
     windows_leave(v);
     if (v->cpl != 3 || v->mode != ISA_64 || !w->area) return true;
-    return bt_has_stack(v) && windows_enter(w, table_now(s->tables) - TABLE_USERS, v);
+    if (!bt_has_stack(v)) return false;
+    struct window *at = windows_find(w, table_now(s->tables) - TABLE_USERS, v->gpr[RSP]);
+    if (!at || (at->waits < WINDOW_WAITS && !*window_page(w, at, v->gpr[RSP]))) return false;
+    windows_enter(w, at, v);
+    return true;
 }
 
 /* State is complete with the next RIP. */

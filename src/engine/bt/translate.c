@@ -13,6 +13,7 @@
 #include "cpu/insn_exec.h"
 #include "engine/bt/code.h"
 #include "engine/bt/marks.h"
+#include "engine/bt/trans_flow.h"
 #include "engine/bt/trans_hints.h"
 #include "engine/bt/trans_system.h"
 #include "engine/bt/trans_window.h"
@@ -215,74 +216,6 @@ static void put_cold(struct trans *t, const struct cold *c)
     }
 }
 
-/* ---- control flow ---------------------------------------------------------------------------- */
-
-static s64 target_of(const struct trans *t) { return next_off(t) + (s64)t->i->imm; }
-
-static enum tr jmp_rel(struct trans *t)
-{
-    if (t->i->opsize != t->word) return TR_NONE;
-    tr_branch(t, EM_JMP, target_of(t));
-    return TR_END;
-}
-static enum tr jcc(struct trans *t)
-{
-    if (t->i->opsize != t->word) return TR_NONE;
-    if (tr_turns(t, t->k)) tr_branch(t, t->i->cc ^ 1, next_off(t));
-    else tr_branch(t, t->i->cc, target_of(t));
-    t->in_t1 = t->was_in_t1;
-    return TR_NEXT;
-}
-
-/* JRCXZ, or JECXZ */
-static u32 put_jcxz(struct trans *t)
-{
-    if (t->i->addrsize == 4) em_byte(&t->e, 0x67);
-    return em_jump8(&t->e, EM_JRCXZ);
-}
-static enum tr jcxz(struct trans *t)
-{
-    if (t->i->opsize != t->word) return TR_NONE;
-    u32 yes = put_jcxz(t), no = em_jump8(&t->e, EM_JMP8);
-    em_fix8(&t->e, yes);
-    tr_branch(t, EM_JMP, target_of(t));
-    em_fix8(&t->e, no);
-    return TR_NEXT;
-}
-/* LOOP, LOOPE, LOOPNE: @cc is the further condition. */
-static enum tr loop_if(struct trans *t, int cc)
-{
-    u32 width = t->i->addrsize == 4 ? EM_32 : EM_64;
-    if (t->i->opsize != t->word) return TR_NONE;
-    em_mem_op(&t->e, EM_LEA, width, RCX, (struct em_mem){RCX, REG_NONE, 0, -1});
-    u32 no = put_jcxz(t);
-    tr_branch(t, cc, target_of(t));
-    em_fix8(&t->e, no);
-    return TR_NEXT;
-}
-enum { CC_Z = 4, CC_NZ = 5 };
-static enum tr loop(struct trans *t) { return loop_if(t, EM_JMP); }
-static enum tr loope(struct trans *t) { return loop_if(t, CC_Z); }
-static enum tr loopne(struct trans *t) { return loop_if(t, CC_NZ); }
-
-/* ---- hints ----------------------------------------------------------------------------------- */
-
-static enum tr hint(struct trans *t)
-{
-    if (t->i->mnemonic == ZYDIS_MNEMONIC_PAUSE) em_bytes(&t->e, "\xF3\x90", 2);
-    return TR_NEXT;
-}
-static enum tr fence(struct trans *t)
-{
-    switch (t->i->mnemonic) {
-    case ZYDIS_MNEMONIC_LFENCE: em_bytes(&t->e, "\x0F\xAE\xE8", 3); return TR_NEXT;
-    case ZYDIS_MNEMONIC_MFENCE: em_bytes(&t->e, "\x0F\xAE\xF0", 3); return TR_NEXT;
-    case ZYDIS_MNEMONIC_SFENCE: em_bytes(&t->e, "\x0F\xAE\xF8", 3); return TR_NEXT;
-    case ZYDIS_MNEMONIC_SERIALIZE: tr_poll(t); return TR_NEXT; /* has code changed? */
-    default: return TR_NONE;
-    }
-}
-
 /* ---- instructions
  * -------------------------------------------------------------------------------- */
 
@@ -291,10 +224,10 @@ static const struct inline_row {
     insn_exec_fn *exec;
     enum tr (*emit)(struct trans *t);
 } inline_rows[] = {
-    {x_jcc, jcc},
+    {x_jcc, tr_jcc},
     {x_call_rel, tr_call},
     {x_ret, tr_ret},
-    {x_jmp_rel, jmp_rel},
+    {x_jmp_rel, tr_jmp_rel},
     {x_call_rm, tr_call},
     {x_jmp_rm, tr_jmp_mem_or_reg},
     {x_push_reg, tr_push},
@@ -303,12 +236,12 @@ static const struct inline_row {
     {x_pop_reg, tr_pop},
     {x_pop_mem, tr_pop},
     {x_leave, tr_leave},
-    {x_nop, hint},
-    {x_fence, fence},
-    {x_jcxz, jcxz},
-    {x_loop, loop},
-    {x_loope, loope},
-    {x_loopne, loopne},
+    {x_nop, tr_hint},
+    {x_fence, tr_fence},
+    {x_jcxz, tr_jcxz},
+    {x_loop, tr_loop},
+    {x_loope, tr_loope},
+    {x_loopne, tr_loopne},
     {x_movs, tr_movs},
     {x_stos, tr_stos},
     {x_lods, tr_lods},

@@ -89,6 +89,7 @@ static bool map(struct bt_tables *t, struct window *w, u32 k, u64 rw, bool write
         s->mapped++;
     }
     *page = rw | (write ? 0 : WINDOW_READ_ONLY);
+    w->waits = 0;
     return true;
 }
 
@@ -101,9 +102,9 @@ static struct window *of_user(const struct windows *s, u32 user)
 
 void windows_drop(struct windows *s, u32 user, gva_t gva, u64 bytes)
 {
-    if (!s->mapped) return;
-    for (u32 n = 0; n < WINDOWS_EACH; n++) {
+    for (u32 n = 0; s->area && n < WINDOWS_EACH; n++) {
         struct window *w = &of_user(s, user)[n];
+        w->waits = 0;
         const gva_t first = w->base + w->first * (u64)PAGE_BYTES;
         const gva_t end = w->base + w->end * (u64)PAGE_BYTES;
         if (!w->mapped || gva >= end || gva + bytes <= first) continue;
@@ -166,6 +167,7 @@ bool bt_window_fault(struct bt_tables *t, struct vcpu *v, u64 host_addr, bool wr
     for (u32 n = 0; n < t->views->count; n++) {
         const struct bt_view *view = &t->views->view[n];
         const u64 ro = host - (u64)(uintptr_t)view->ro, rw = host - (u64)(uintptr_t)view->rw;
+        if (ro < view->slot->bytes && w->waits < WINDOW_WAITS && ++w->waits % 8) return false;
         if (ro < view->slot->bytes) return map(t, w, k, (u64)(uintptr_t)view->rw + ro, false);
         if (rw >= view->slot->bytes) continue;
         if (!map(t, w, k, host, true)) return false;
@@ -179,7 +181,7 @@ bool bt_window_fault(struct bt_tables *t, struct vcpu *v, u64 host_addr, bool wr
 
 /* One with RSP in its middle, instead of one RSP is close to, a free one, or that used longest
  * ago. */
-static void assign(struct bt_tables *t, u32 user, gva_t rsp)
+static struct window *assign(struct bt_tables *t, u32 user, gva_t rsp)
 {
     struct windows *s = &t->windows;
     struct window *best = of_user(s, user);
@@ -193,19 +195,32 @@ static void assign(struct bt_tables *t, u32 user, gva_t rsp)
     }
     give_up(t, best);
     *best = (struct window){.base = (rsp & PAGE_MASK) - WINDOW_BYTES / 2, .used = ++s->uses};
+    return best;
 }
 
-void bt_window_settle(struct bt_tables *t, struct vcpu *v)
+/* A page that the guest may not write yet, after a fork or before it is there at all, will soon be
+ * another: until then the interpreter is cheaper than a host fault for every access. */
+static bool is_ready(struct bt_tables *t, struct vcpu *v, struct window *w)
+{
+    if (*window_page(&t->windows, w, v->gpr[RSP]) || w->waits == WINDOW_WAITS) return true;
+    if (!w->waits++ && bt_window_fault(t, v, v->gpr[RSP] + v->eng.stack_host, false)) return true;
+    return false;
+}
+
+bool bt_window_settle(struct bt_tables *t, struct vcpu *v)
 {
     struct windows *s = &t->windows;
-    const u32 user = table_now(t) - TABLE_USERS;
-    if (v->cpl != 3 || v->mode != ISA_64 || !s->area) {
-        windows_leave(v);
-    } else if (!windows_enter(s, user, v)) {
-        assign(t, user, v->gpr[RSP]);
-        windows_enter(s, user, v);
+    bool ready = true;
+    windows_leave(v);
+    if (v->cpl == 3 && v->mode == ISA_64 && s->area) {
+        const u32 user = table_now(t) - TABLE_USERS;
+        struct window *w = windows_find(s, user, v->gpr[RSP]);
+        if (!w) w = assign(t, user, v->gpr[RSP]);
+        windows_enter(s, w, v);
+        ready = is_ready(t, v, w);
     }
     v->eng.rsp = v->gpr[RSP] + v->eng.stack_host;
+    return ready;
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */

@@ -40,6 +40,7 @@ struct bt_tables;
 enum {
     WINDOW_PAGES = WINDOW_BYTES / PAGE_BYTES,
     WINDOW_SLACK = 64,
+    WINDOW_WAITS = 64,
     WINDOWS_EACH = 4,         /* of one user table: stacks of threads */
     WINDOWS_MAPPED_MAX = 256, /* pages, of all: each costs the process two mappings */
 };
@@ -49,6 +50,7 @@ struct window {
     u64 used;       /* time of last use; 0: free */
     u16 first, end; /* pages mapped are among these, */
     u16 mapped;     /* so many */
+    u8 waits;       /* blocks interpreted because the page of RSP could not be mapped */
 };
 struct windows {
     u8 *area; /* NULL: there are none */
@@ -67,8 +69,9 @@ void windows_init(struct windows *s, u32 users);
 void windows_fini(struct windows *s);
 
 /** bt_window_settle - before translated code is entered: set eng.stack_* and eng.rsp for the mode
- * and RSP @v has. For user code of 64 bits RSP must be within WINDOW_LOWEST and WINDOW_HIGHEST. */
-void bt_window_settle(struct bt_tables *t, struct vcpu *v);
+ * and RSP @v has. For user code of 64 bits RSP must be within WINDOW_LOWEST and WINDOW_HIGHEST.
+ * False: the stack cannot be written yet, the block is better interpreted. */
+bool bt_window_settle(struct bt_tables *t, struct vcpu *v);
 /** bt_window_any - are there windows? */
 bool bt_window_any(const struct bt_tables *t);
 /** bt_window_is_fault - is @host_addr in a window or its guards? */
@@ -81,19 +84,25 @@ static inline u64 window_host(const struct windows *s, const struct window *w)
 {
     return (u64)(uintptr_t)s->area + WINDOW_GUARD_BYTES + (u64)(w - s->window) * WINDOW_STRIDE;
 }
-/** windows_enter - the same for user code, with the windows of user table @user. False: none of
- * them is where RSP is. */
-static inline bool windows_enter(struct windows *s, u32 user, struct vcpu *v)
+static inline u64 *window_page(const struct windows *s, const struct window *w, gva_t gva)
+{
+    return &s->page[(u64)(w - s->window) * WINDOW_PAGES + ((gva - w->base) >> PAGE_SHIFT)];
+}
+/** windows_find - the one of user table @user for @rsp; NULL: there is none. */
+static inline struct window *windows_find(const struct windows *s, u32 user, gva_t rsp)
 {
     struct window *w = &s->window[user * WINDOWS_EACH], *end = w + WINDOWS_EACH;
-    const u64 least = v->gpr[RSP] - WINDOW_MARGIN;
+    const u64 least = rsp - WINDOW_MARGIN;
     while (w < end && !(w->used && least - w->base < WINDOW_BYTES - 2 * WINDOW_MARGIN)) w++;
-    if (unlikely(w == end)) return false;
+    return likely(w < end) ? w : NULL;
+}
+/** windows_enter - @w is the window from now on. */
+static inline void windows_enter(struct windows *s, struct window *w, struct vcpu *v)
+{
     w->used = ++s->uses;
     v->eng.stack_host = window_host(s, w) - w->base;
     v->eng.stack_guest = 0 - v->eng.stack_host;
     v->eng.stack_low = 0 - window_host(s, w);
-    return true;
 }
 static inline void windows_leave(struct vcpu *v) { v->eng.stack_host = v->eng.stack_guest = 0; }
 
