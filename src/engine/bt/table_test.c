@@ -73,7 +73,7 @@ struct guest {
     struct bt_tables *t;
     u64 seed;
     u32 space; /* 0..HIGH_TREE-1: PCID and lower tree */
-    u32 direct, slow;
+    u32 direct, slow, stack;
 };
 
 static u64 rnd(struct guest *g) { return rig_random(&g->seed); }
@@ -177,6 +177,46 @@ static void check_access(struct guest *g, gva_t gva, enum access kind)
     }
 }
 
+/* ---- the same through a window (window.h) ---------------------------------------------------- */
+
+static bool attempt_at(u64 host, enum access kind, u64 *val)
+{
+    if (sigsetjmp(faulted, 0)) return false;
+    if (kind == ACC_WRITE) store(host, *val);
+    else *val = load(host);
+    return true;
+}
+
+/* RSP is somewhere near @gva. */
+static void check_stack(struct guest *g, gva_t gva, enum access kind)
+{
+    struct vcpu *v = g->v;
+    gpa_t gpa = 0;
+    u64 val = rnd(g), put = val;
+    privilege(g, PRIV_USER);
+    if (gva >= HIGH_GVA) gva = LOW_GVA + (gva - HIGH_GVA) % MIB(4);
+    const bool direct = may_be_direct(g, gva, kind, &gpa);
+    if (rnd(g) % 4 == 0) { /* windows are few, and move */
+        v->gpr[RSP] = LOW_GVA + rnd(g) % 4 * (WINDOW_BYTES * 5 / 8) + rnd(g) % PAGES * PAGE_BYTES;
+        bt_window_settle(g->t, v);
+    }
+    v->gpr[RSP] = gva + (rnd(g) % 7 - 3) * (WINDOW_MARGIN / 4);
+    bt_window_settle(g->t, v);
+    assert_int_equal(v->eng.rsp - v->gpr[RSP], v->eng.stack_host);
+    const u64 host = gva + v->eng.stack_host;
+    bool done = attempt_at(host, kind, &val);
+    if (!done) assert_true(fault_addr == host && bt_window_is_fault(g->t, host));
+    for (u32 n = 0; n < 2 * WINDOW_WAITS && !done && direct; n++)
+        done = bt_window_fault(g->t, v, host, kind == ACC_WRITE) && attempt_at(host, kind, &val);
+    assert_int_equal(done, direct);
+    if (!direct) {
+        assert_false(bt_window_fault(g->t, v, host, kind == ACC_WRITE));
+        return;
+    }
+    g->stack++;
+    assert_int_equal(rig_get(g->r, gpa, 8), kind == ACC_WRITE ? put : val);
+}
+
 /* ---- random life ----------------------------------------------------------------------------- */
 
 static gva_t random_gva(struct guest *g)
@@ -261,6 +301,12 @@ static void something(struct guest *g)
     case 15:
     case 16:
     case 17: privilege(g, (x >> 32) % 3); break;
+    case 18:
+    case 19:
+    case 20:
+    case 21:
+    case 22:
+    case 23: check_stack(g, random_gva(g), x >> 40 & 1 ? ACC_WRITE : ACC_READ); break;
     default: check_access(g, random_gva(g), x >> 40 & 1 ? ACC_WRITE : ACC_READ);
     }
 }
@@ -277,6 +323,7 @@ static void test_random(void **state)
     for (u32 i = 0; i < 400000; i++) something(g);
     assert_in_range(g->direct, 50000, 400000);
     assert_in_range(g->slow, 50000, 400000);
+    assert_in_range(g->stack, 2000, 40000);
     guest_destroy(g);
 }
 
@@ -353,6 +400,38 @@ static void test_protect_aliases(void **state)
             mem_trace_clear(&g->r->mem, DATA_GPA, MEM_TRACE_CODE);
         }
     }
+    guest_destroy(g);
+}
+
+static void settle(struct guest *g, gva_t rsp)
+{
+    g->v->gpr[RSP] = rsp;
+    assert_true(bt_window_settle(g->t, g->v));
+}
+/* A window moves by one page: what led to the first page through it does not lead to the second. */
+static void test_window_moves(void **state)
+{
+    (void)state;
+    struct guest *g = guest_create(1);
+    u64 val = 0x1111;
+    for (u32 i = 0; i < 2; i++)
+        rig_put(g->r, pte_at(0, i),
+                (DATA_GPA + i * PAGE_BYTES) | PTE_P | PTE_W | PTE_U | PTE_A | PTE_D, 8);
+    g->v->mmu->flush_all(g->v);
+    privilege(g, PRIV_USER);
+    settle(g, LOW_GVA);
+    assert_true(attempt_at(g->v->eng.rsp, ACC_WRITE, &val));
+    assert_int_equal(bt_table_entry(g->v, LOW_GVA), g->v->eng.stack_host);
+    g->v->gpr[RSP] = LOW_GVA + WINDOW_BYTES;
+    bt_window_settle(g->t, g->v);
+    settle(g, LOW_GVA + PAGE_BYTES);
+    val = 0x2222;
+    assert_true(attempt_at(g->v->eng.rsp, ACC_WRITE, &val));
+    assert_true(attempt(g->v, LOW_GVA, ACC_READ, &val));
+    assert_int_equal(val, 0x1111);
+    assert_int_equal(rig_get(g->r, DATA_GPA + PAGE_BYTES, 8), 0x2222);
+    g->v->mmu->invlpg(g->v, LOW_GVA + PAGE_BYTES);
+    assert_false(attempt_at(g->v->eng.rsp, ACC_READ, &val));
     guest_destroy(g);
 }
 
@@ -548,8 +627,8 @@ int main(void)
         cmocka_unit_test(test_poison),          cmocka_unit_test(test_aliases_not_canonical),
         cmocka_unit_test(test_guards),          cmocka_unit_test(test_spaces),
         cmocka_unit_test(test_around),          cmocka_unit_test(test_4m),
-        cmocka_unit_test(test_protect_aliases), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_protect_aliases), cmocka_unit_test(test_window_moves),
+        cmocka_unit_test(test_bounds),          cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
