@@ -14,8 +14,8 @@
 #include "engine/bt/targets.h"
 
 enum {
-    JUMP_KINDS = 4, /* of one translation table: by vector state, and 64- or 32-bit code */
-    JUMP_SLOTS = 1 << 15,
+    JUMP_KINDS = 4,          /* of one translation table: by vector state, and 64- or 32-bit code */
+    JUMP_SLOTS = 1 << 17,    /* a quarter was used up after ten programs */
     JUMP_PAGES = 1 << 14,    /* as bt_code.pages */
     JUMP_FILLS = JUMP_SLOTS, /* noted, so that few slots are emptied fast */
     JUMP_BITS = 15,
