@@ -757,7 +757,7 @@ static u32 gen_rsp(u8 *b)
         "488b6424f8", "488b642408", "f30f6f4424f8", "4829e0",     "480fa3e0",   "4801c4",
         "4881ec0010", "c5fd7f4424", "0fba24240a",   "8d4424f8",   "66892424",   "48872424",
         "4887e5",     "0f28442410", "c5fc114424",   "4154",       "415f",       "f048010424",
-        "0fc7442408", "448824248",  "4889e3",       "89e0",       "01e0",       "4c3b7c2420"};
+        "0fc7442408", "44882424",   "4889e3",       "89e0",       "01e0",       "4c3b7c2420"};
     return put_hex(b, insn[below(ARRAY_LEN(insn))]);
 }
 /* What functions do to their stack: around a boundary of pages, or not; sometimes misaligned. */
